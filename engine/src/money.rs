@@ -1,0 +1,78 @@
+//! Amounts, prices and quantities as whole numbers with the unit in the type.
+//!
+//! Invariant: nothing here rounds except [`Amount::fee`], which says in whose favour.
+
+use bincode::{Decode, Encode};
+
+/// Atoms in one credit; a credit is $0.001.
+pub const ATOMS_PER_CREDIT: i64 = 100_000_000;
+/// Atoms in one US cent (ten credits).
+pub const ATOMS_PER_CENT: i64 = 10 * ATOMS_PER_CREDIT;
+
+/// An amount of money in atoms (10^-8 credit).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+pub struct Amount(pub i64);
+
+impl Amount {
+    /// No money.
+    pub const ZERO: Amount = Amount(0);
+
+    /// The platform's part of this amount at `bps` basis points, rounded down: towards the provider.
+    pub fn fee(self, bps: u16) -> Amount {
+        let fee = i128::from(self.0) * i128::from(bps) / 10_000;
+        Amount(fee as i64) // At most `self` while bps <= 10,000, which listing an instrument checks.
+    }
+
+    /// This amount less its fraction of a cent: what a bank transfer can carry.
+    pub fn whole_cents(self) -> Amount {
+        Amount(self.0 - self.0 % ATOMS_PER_CENT)
+    }
+}
+
+/// A price in atoms per unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+pub struct Price(pub u64);
+
+impl Price {
+    /// What `quantity` units cost at this price; `None` on overflow, never a wrap.
+    pub fn notional(self, quantity: Quantity) -> Option<Amount> {
+        let atoms = u128::from(self.0) * u128::from(quantity.0);
+        i64::try_from(atoms).ok().map(Amount)
+    }
+}
+
+/// A number of units: normalised tokens of a model.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+pub struct Quantity(pub u64);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fee_rounds_towards_the_provider() {
+        assert_eq!(Amount(74_250_000).fee(100), Amount(742_500), "DESIGN's worked example");
+        assert_eq!(Amount(199).fee(100), Amount(1));
+        assert_eq!(Amount(99).fee(100), Amount::ZERO);
+        assert_eq!(
+            Amount(i64::MAX).fee(10_000),
+            Amount(i64::MAX),
+            "no overflow at the largest amount"
+        );
+    }
+
+    #[test]
+    fn a_notional_overflows_to_none() {
+        assert_eq!(Price(135_000).notional(Quantity(774)), Some(Amount(104_490_000)));
+        assert_eq!(Price(u64::MAX).notional(Quantity(u64::MAX)), None);
+        assert_eq!(Price(i64::MAX as u64).notional(Quantity(1)), Some(Amount(i64::MAX)));
+    }
+
+    #[test]
+    fn whole_cents_never_round_up() {
+        assert_eq!(
+            Amount(ATOMS_PER_CENT * 7 + 999_999_999).whole_cents(),
+            Amount(ATOMS_PER_CENT * 7)
+        );
+    }
+}
