@@ -184,7 +184,7 @@ mod tests {
             ..bid
         };
         let spec = InstrumentSpec {
-            symbol: "gpt-oss-20b".into(),
+            symbol: crate::Symbol::new("gpt-oss-20b").unwrap(),
             weights: TokenWeights {
                 input: 1_000,
                 cached_input: 250,

@@ -8,7 +8,7 @@ use crate::trading::Fill;
 use crate::{
     AccountId, Amount, Balance, ClientOrderId, Command, Contract, ContractId, Event, Input, InstrumentId,
     InstrumentSpec, LedgerAccount, Order, OrderAnswer, OrderId, Payout, PayoutId, Price, Quantity, Reference,
-    RejectReason, Side, Timestamp, Transfer, TransferCode, invariant,
+    RejectReason, Side, Symbol, Timestamp, Transfer, TransferCode, invariant,
 };
 use bincode::Encode;
 use std::collections::{BTreeMap, BTreeSet};
@@ -45,7 +45,7 @@ pub struct Engine {
     pub(crate) next_contract: u64,
     pub(crate) next_payout: u64,
     // Derived from the above: indexes and scratch space, never part of the state hash.
-    symbols: BTreeMap<String, InstrumentId>,
+    symbols: BTreeMap<Symbol, InstrumentId>,
     pub(crate) expiries: BTreeSet<(Timestamp, ContractId)>,
     usage: Vec<Usage>,
     pub(crate) fills: Vec<Fill>,

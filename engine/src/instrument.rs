@@ -4,6 +4,30 @@ use crate::limits::{CONTRACT_TTL_NS_MAX, FEE_BPS_MAX, PRICE_MAX, QUANTITY_MAX, S
 use crate::{Price, Quantity, RejectReason};
 use bincode::{Decode, Encode};
 
+/// An instrument's public name: 1 to 64 of `a-z A-Z 0-9 . - _ / :`. Bounded by its type, so that no command
+/// can outgrow a journal record.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+pub struct Symbol(String);
+
+impl Symbol {
+    /// The symbol of that name; `None` when it is too long or has other characters.
+    pub fn new(name: &str) -> Option<Symbol> {
+        let symbol = Symbol(name.to_owned());
+        symbol.is_valid().then_some(symbol)
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Checked again when a listing is applied, since journaled bytes bypass [`Symbol::new`].
+    fn is_valid(&self) -> bool {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b".-_/:".contains(&byte);
+        (1..=SYMBOL_BYTES_MAX).contains(&self.0.len()) && self.0.bytes().all(allowed)
+    }
+}
+
 /// What one token of each kind counts for, in thousandths of a normalised token, so that one price
 /// ranks all asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
@@ -31,8 +55,8 @@ impl TokenWeights {
 /// A listed market's contract specification.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct InstrumentSpec {
-    /// Public name: 1 to 64 of `a-z A-Z 0-9 . - _ / :`.
-    pub symbol: String,
+    /// Public name, unique.
+    pub symbol: Symbol,
     /// What a token of each kind counts for.
     pub weights: TokenWeights,
     /// Prices are multiples of this, at least 1 atom a unit.
@@ -54,8 +78,7 @@ impl InstrumentSpec {
     /// The first field out of bounds, as the reason that refuses the listing.
     pub fn check(&self) -> Result<(), RejectReason> {
         let invalid = |field| Err(RejectReason::InvalidInstrument { field });
-        let symbol_ok = |byte: u8| byte.is_ascii_alphanumeric() || b".-_/:".contains(&byte);
-        if self.symbol.is_empty() || self.symbol.len() > SYMBOL_BYTES_MAX || !self.symbol.bytes().all(symbol_ok) {
+        if !self.symbol.is_valid() {
             return invalid(InstrumentField::Symbol);
         }
         if self.weights.input == 0 || self.weights.output == 0 {
@@ -103,6 +126,14 @@ pub enum InstrumentField {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_symbol_is_short_and_plain() {
+        assert!(Symbol::new("meta/llama-3.1:8b_q4").is_some());
+        for bad in ["", "a b", "naïve", "a\n", &"x".repeat(65)] {
+            assert_eq!(Symbol::new(bad), None, "{bad:?}");
+        }
+    }
 
     #[test]
     fn units_follow_the_weights_and_round_up() {

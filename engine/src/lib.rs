@@ -33,7 +33,7 @@ pub use contract::Contract;
 pub use engine::{Engine, StateHash};
 pub use event::{CloseReason, Event, Expiry, Miss, OrderAnswer, RejectReason, Trade};
 pub use ids::{AccountId, ClientOrderId, ContractId, InstrumentId, OrderId, PayoutId, Reference, Timestamp};
-pub use instrument::{InstrumentField, InstrumentSpec, TokenWeights};
+pub use instrument::{InstrumentField, InstrumentSpec, Symbol, TokenWeights};
 pub use ledger::{Balance, LedgerAccount, Transfer, TransferCode};
 pub use money::{ATOMS_PER_CENT, ATOMS_PER_CREDIT, Amount, Price, Quantity};
 pub use order::{Attributes, Constraints, GpuClass, Order, Region, Side, Terms, TimeInForce};

@@ -11,7 +11,7 @@ pub(crate) struct Market {
 /// One instrument: DESIGN's worked example (weights 1, 0.25, 4; fee 1%), tick 1,000 atoms.
 pub(crate) fn spec(symbol: &str) -> InstrumentSpec {
     InstrumentSpec {
-        symbol: symbol.into(),
+        symbol: Symbol::new(symbol).expect("a valid symbol"),
         weights: TokenWeights {
             input: 1_000,
             cached_input: 250,

@@ -1,0 +1,147 @@
+//! The trading API's handlers, and how they read bodies, queries and ids. Each handler translates, sends one command
+//! or asks one view, and translates back.
+
+pub(crate) mod accounts;
+pub(crate) mod admin;
+pub(crate) mod market;
+pub(crate) mod orders;
+pub(crate) mod payments;
+pub(crate) mod providers;
+
+use crate::error::ApiError;
+use axum::extract::{FromRequestParts, Query};
+use axum::http::request::Parts;
+use gollem_engine::{ClientOrderId, Reference, Timestamp};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
+
+/// Rows in a listing unless `limit` says otherwise.
+const LIMIT_DEFAULT: usize = 100;
+/// Most rows in a listing.
+const LIMIT_MAX: usize = 1_000;
+/// Longest name, reference or client id in bytes.
+const NAME_BYTES_MAX: usize = 64;
+
+/// Reads a JSON body; the error names the field at fault.
+pub(crate) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let path = error.path().to_string();
+        let field = named_field(error.inner()).unwrap_or(if path == "." { "body" } else { &path }.to_owned());
+        ApiError::invalid(field, format!("the body is not what this route takes: {}", error.inner()))
+    })?;
+    json.end().map_err(|error| ApiError::invalid("body", format!("the body goes on after its JSON: {error}")))?;
+    Ok(value)
+}
+
+/// The field that serde quotes in "missing field `x`" and "unknown field `x`", which no path leads to.
+fn named_field(error: &serde_json::Error) -> Option<String> {
+    let words = error.to_string();
+    let rest = words.strip_prefix("missing field `").or_else(|| words.strip_prefix("unknown field `"))?;
+    rest.split('`').next().map(str::to_owned)
+}
+
+/// Reads an id such as `ord_17`.
+pub(crate) fn parse_id(field: &str, prefix: &str, text: &str) -> Result<u64, ApiError> {
+    let number = text.strip_prefix(prefix).and_then(|digits| digits.parse().ok()).filter(|number| *number > 0);
+    number.ok_or_else(|| ApiError::invalid(field, format!("{field} must be an id such as {prefix}17")))
+}
+
+/// Checks a name the caller chose.
+fn check_name(field: &'static str, name: &str) -> Result<(), ApiError> {
+    if name.is_empty() || name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) {
+        let message = format!("{field} must have 1 to {NAME_BYTES_MAX} bytes and no control characters");
+        return Err(ApiError::invalid(field, message));
+    }
+    Ok(())
+}
+
+/// A payment reference as the journal knows it: sixteen bytes of a hash, since the text may be personal.
+fn reference(text: &str) -> Result<Reference, ApiError> {
+    check_name("reference", text)?;
+    Ok(Reference(digest(b"gollem purchase reference", text)))
+}
+
+/// A client order id as the journal knows it.
+pub(crate) fn client_order_id(field: &'static str, text: &str) -> Result<ClientOrderId, ApiError> {
+    check_name(field, text)?;
+    Ok(ClientOrderId(digest(b"gollem client order id", text)))
+}
+
+fn digest(domain: &[u8], text: &str) -> [u8; 16] {
+    let hash: [u8; 32] = Sha256::new().chain_update(domain).chain_update([0]).chain_update(text).finalize().into();
+    let mut short = [0; 16];
+    short.copy_from_slice(&hash[..16]);
+    short
+}
+
+/// A time as whole microseconds since the Unix epoch.
+fn micros(at: Timestamp) -> u64 {
+    at.0 / 1_000
+}
+
+/// A page of a listing: newest first.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Page {
+    limit: Option<usize>,
+    before: Option<String>,
+    status: Option<String>,
+}
+
+impl Page {
+    fn limit(&self) -> Result<usize, ApiError> {
+        let limit = self.limit.unwrap_or(LIMIT_DEFAULT);
+        if limit == 0 || limit > LIMIT_MAX {
+            return Err(ApiError::invalid("limit", format!("limit must be between 1 and {LIMIT_MAX}")));
+        }
+        Ok(limit)
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Page {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Page, ApiError> {
+        let query = Query::<Page>::from_request_parts(parts, state).await;
+        query.map(|Query(page)| page).map_err(|error| ApiError::invalid("query", error.body_text()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[expect(dead_code, reason = "only parsed")]
+    struct Sample {
+        price: String,
+        inner: Option<Box<Sample>>,
+    }
+
+    #[test]
+    fn a_bad_body_is_refused_with_the_field_at_fault() {
+        let check = |body: &str, param: &str| {
+            let error = parse::<Sample>(body.as_bytes()).expect_err(body);
+            assert_eq!(error.param.as_deref(), Some(param), "{body}");
+        };
+        check("", "body");
+        check("{\"price\":", "price");
+        check("[]", "price");
+        check("{}", "price");
+        check("{\"price\":1.5}", "price");
+        check("{\"price\":\"1\",\"extra\":1}", "extra");
+        check("{\"price\":\"1\",\"inner\":{\"price\":7}}", "inner.price");
+        check("{\"price\":\"1\"} tail", "body");
+    }
+
+    #[test]
+    fn ids_have_their_prefix() {
+        assert_eq!(parse_id("order", "ord_", "ord_17").unwrap(), 17);
+        for bad in ["17", "ord_", "ord_-1", "ord_0", "acc_17", "ord_99999999999999999999"] {
+            assert!(parse_id("order", "ord_", bad).is_err(), "{bad}");
+        }
+    }
+}

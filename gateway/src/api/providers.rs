@@ -1,0 +1,145 @@
+//! Providers: where their model servers answer, and the short way to quote.
+
+use crate::api::market::instrument;
+use crate::api::orders::gpu_class;
+use crate::api::parse;
+use crate::auth::Account;
+use crate::endpoint;
+use crate::error::ApiError;
+use crate::exchange::App;
+use crate::money::{credits_per_unit, parse_dollars_per_unit};
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::State;
+use gollem_engine::{
+    AccountId, Attributes, Command, Event, InstrumentId, NewOrder, OrderId, Price, Quantity, Region, Side, Terms,
+    TimeInForce,
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// Open orders looked at for the quote to replace.
+const OPEN_ORDERS_SEEN: usize = 1_000;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Register {
+    endpoint: String,
+}
+
+/// `PUT /v1/provider`: the base URL (up to and with `/v1`) at which the caller's model server answers.
+pub(crate) async fn register(
+    State(app): State<Arc<App>>,
+    account: Account,
+    body: Bytes,
+) -> Result<Json<Value>, ApiError> {
+    let request: Register = parse(&body)?;
+    let endpoint =
+        endpoint::check(&request.endpoint, app.dev).map_err(|message| ApiError::invalid("endpoint", message))?;
+    app.identity.set_endpoint(account.id, &endpoint).await?;
+    Ok(Json(json!({ "endpoint": endpoint })))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ProviderStatus {
+    model: String,
+    #[serde(default = "online")]
+    status: WireStatus,
+    price: Option<Value>,
+    credit_rate: Option<Value>,
+    latency: Option<u32>,
+    throughput: Option<u32>,
+    capacity: Option<u64>,
+    gpu: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum WireStatus {
+    Online,
+    Offline,
+}
+
+fn online() -> WireStatus {
+    WireStatus::Online
+}
+
+/// `POST /api/provider/status`: the caller's quote for a model, in place of its earlier ones; `offline` withdraws
+/// them. `price` is US dollars per normalised token, as a number or a string; `credit_rate`, when given, is the same
+/// to 8 decimals and takes precedence.
+pub(crate) async fn status(
+    State(app): State<Arc<App>>,
+    account: Account,
+    body: Bytes,
+) -> Result<Json<Value>, ApiError> {
+    let request: ProviderStatus = parse(&body)?;
+    let instrument = instrument(&app.catalog, "model", &request.model)?;
+    let quote = match request.status {
+        WireStatus::Online => Some(request.quote(account.id, instrument.id, instrument.spec.tick)?),
+        WireStatus::Offline => None,
+    };
+    let withdrawn = withdraw(&app, account.id, instrument.id).await?;
+    let Some(quote) = quote else {
+        return Ok(Json(json!({ "model": request.model, "status": "offline", "withdrawn": withdrawn })));
+    };
+    let ack = app.execute(Command::PlaceOrder(quote)).await?;
+    let order = ack.events.iter().find_map(|event| match event {
+        Event::OrderAccepted(order) => Some(*order),
+        _ => None,
+    });
+    let order = order.ok_or_else(|| ApiError::internal(&"an accepted quote has no event"))?;
+    Ok(Json(json!({
+        "model": request.model, "status": "online", "order": format!("ord_{}", order.id.0),
+        "price": credits_per_unit(order.price), "capacity": order.quantity.0, "withdrawn": withdrawn, "seq": ack.seq,
+    })))
+}
+
+impl ProviderStatus {
+    fn quote(&self, account: AccountId, instrument: InstrumentId, tick: Price) -> Result<NewOrder, ApiError> {
+        let required = |field: &'static str| ApiError::invalid(field, format!("a quote needs {field}"));
+        let attributes = Attributes {
+            latency_ms: self.latency.ok_or_else(|| required("latency"))?,
+            throughput_tps: self.throughput.ok_or_else(|| required("throughput"))?,
+            gpu: gpu_class("gpu", self.gpu.as_deref())?,
+            region: Region::default(),
+        };
+        Ok(NewOrder {
+            account,
+            instrument,
+            client_id: None,
+            limit: Some(self.price(tick)?),
+            quantity: Quantity(self.capacity.ok_or_else(|| required("capacity"))?),
+            time_in_force: TimeInForce::Gtc,
+            terms: Terms::Ask { attributes },
+        })
+    }
+
+    /// The price, rounded up to the tick: a provider never gets less than it asked for.
+    fn price(&self, tick: Price) -> Result<Price, ApiError> {
+        let (field, value) = match (&self.credit_rate, &self.price) {
+            (Some(rate), _) => ("credit_rate", rate),
+            (None, Some(price)) => ("price", price),
+            (None, None) => return Err(ApiError::invalid("price", "a quote needs price or credit_rate")),
+        };
+        let text = match value {
+            Value::Number(number) => number.to_string(),
+            Value::String(text) => text.clone(),
+            _ => return Err(ApiError::invalid(field, format!("{field} must be a number or a decimal string"))),
+        };
+        let exact = parse_dollars_per_unit(field, &text)?;
+        exact.0.checked_next_multiple_of(tick.0).map(Price).ok_or_else(|| ApiError::invalid(field, "too large"))
+    }
+}
+
+/// Cancels the provider's open asks for the instrument; says how many. One that traded away meanwhile is no error.
+async fn withdraw(app: &App, account: AccountId, instrument: InstrumentId) -> Result<usize, ApiError> {
+    let open = app.fresh_view().await?.orders(account, true, None, OPEN_ORDERS_SEEN)?;
+    let mine = |row: &&gollem_projections::OrderRow| row.order.instrument == instrument && row.order.side() == Side::Ask;
+    let quotes: Vec<OrderId> = open.iter().filter(mine).map(|row| row.order.id).collect();
+    for order in &quotes {
+        app.ingress.execute(Command::CancelOrder { account, order: *order }).await?;
+    }
+    Ok(quotes.len())
+}

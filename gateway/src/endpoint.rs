@@ -1,0 +1,122 @@
+//! Where a provider's model server may be: checked when it is registered and again when its name is resolved for a
+//! connection, so that the gateway cannot be made to call into private networks.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use url::{Host, Url};
+
+/// Longest endpoint accepted, in bytes.
+const ENDPOINT_BYTES_MAX: usize = 256;
+
+/// Checks a provider's base URL; `dev` allows private addresses. Returns it without a trailing slash.
+///
+/// # Errors
+/// What is wrong with it, in words for its owner.
+pub(crate) fn check(endpoint: &str, dev: bool) -> Result<String, String> {
+    if endpoint.len() > ENDPOINT_BYTES_MAX {
+        return Err(format!("endpoint may have at most {ENDPOINT_BYTES_MAX} bytes"));
+    }
+    let url = Url::parse(endpoint).map_err(|error| format!("endpoint is no URL: {error}"))?;
+    if url.scheme() != "http" {
+        return Err("endpoint must start with http:// (https is not offered yet)".into());
+    }
+    if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
+        return Err("endpoint may have no user, password, query or fragment".into());
+    }
+    let literal = match url.host() {
+        Some(Host::Ipv4(ip)) => Some(IpAddr::V4(ip)),
+        Some(Host::Ipv6(ip)) => Some(IpAddr::V6(ip)),
+        Some(Host::Domain(_)) => None, // Checked when it is resolved.
+        None => return Err("endpoint needs a host".into()),
+    };
+    if !dev && literal.is_some_and(|ip| !is_public(ip)) {
+        return Err("endpoint must be a public address (private ones only with --dev)".into());
+    }
+    Ok(url.as_str().trim_end_matches('/').to_owned())
+}
+
+/// Those of the resolved addresses that may be called.
+pub(crate) fn allowed(addresses: impl Iterator<Item = SocketAddr>, dev: bool) -> Vec<SocketAddr> {
+    addresses.filter(|address| dev || is_public(address.ip())).collect()
+}
+
+/// Whether an address is reachable for anyone on the Internet: not loopback, private, link-local, shared,
+/// multicast, documentation or reserved (the IANA special-purpose registries).
+fn is_public(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => is_public_v4(ip),
+        IpAddr::V6(ip) => ip.to_ipv4_mapped().map_or_else(|| is_public_v6(ip), is_public_v4),
+    }
+}
+
+fn is_public_v4(ip: Ipv4Addr) -> bool {
+    let [a, b, c, _] = ip.octets();
+    let special = ip.is_loopback()
+        || ip.is_private()
+        || ip.is_link_local()
+        || ip.is_multicast()
+        || ip.is_broadcast()
+        || ip.is_documentation()
+        || a == 0
+        || a >= 240
+        || (a == 100 && (64..128).contains(&b))
+        || (a == 192 && b == 0 && c == 0)
+        || (a == 198 && (18..20).contains(&b));
+    !special
+}
+
+fn is_public_v6(ip: Ipv6Addr) -> bool {
+    let [first, second, ..] = ip.segments();
+    let global_unicast = first & 0xe000 == 0x2000;
+    let documentation = first == 0x2001 && second == 0x0db8;
+    // 6to4 and NAT64-like ranges could embed a private IPv4 address.
+    let embeds_v4 = first == 0x2002 || (first == 0x2001 && second == 0);
+    global_unicast && !documentation && !embeds_v4
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn private_addresses_are_refused_outside_development() {
+        let private = [
+            "http://127.0.0.1/v1",
+            "http://10.1.2.3/v1",
+            "http://172.16.0.1/v1",
+            "http://192.168.1.1/v1",
+            "http://169.254.169.254/latest",
+            "http://100.64.0.1/v1",
+            "http://0.0.0.0/v1",
+            "http://[::1]/v1",
+            "http://[fe80::1]/v1",
+            "http://[fd00::1]/v1",
+            "http://[::ffff:127.0.0.1]/v1",
+            "http://[2002:7f00:1::]/v1",
+            "http://2130706433/v1", // 127.0.0.1 as one number
+            "http://0x7f.1/v1",
+        ];
+        for endpoint in private {
+            assert!(check(endpoint, false).is_err(), "{endpoint}");
+            assert!(check(endpoint, true).is_ok(), "{endpoint}");
+        }
+        assert_eq!(check("http://8.8.8.8:9000/v1/", false).as_deref(), Ok("http://8.8.8.8:9000/v1"));
+        assert!(check("http://models.example/v1", false).is_ok());
+    }
+
+    #[test]
+    fn what_is_no_plain_http_base_is_refused() {
+        let long = format!("http://example.com/{}", "x".repeat(300));
+        let bad =
+            ["", "example.com/v1", "ftp://example.com", "file:///etc/passwd", "http://u:p@example.com/", "http://e.com/?a=b", &long];
+        for endpoint in bad {
+            assert!(check(endpoint, true).is_err(), "{endpoint}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_resolves_to_a_private_address_is_not_called() {
+        let resolved = ["127.0.0.1:80", "8.8.8.8:80", "10.0.0.1:80"].map(|address| address.parse().unwrap());
+        assert_eq!(allowed(resolved.into_iter(), false), [resolved[1]]);
+        assert_eq!(allowed(resolved.into_iter(), true), resolved);
+    }
+}

@@ -1,0 +1,89 @@
+//! The two commands of a call: one that buys, one that settles.
+
+use crate::error::ApiError;
+use crate::inference::Call;
+use crate::inference::meter::Measured;
+use gollem_engine::{
+    AccountId, Amount, CloseReason, Command, ContractId, DeliveryReport, Event, NewOrder, Outcome, Price, Quantity,
+    Terms, TimeInForce,
+};
+
+/// A matched call: its worst case is in escrow.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bought {
+    pub(crate) contract: ContractId,
+    pub(crate) provider: AccountId,
+    pub(crate) price: Price,
+    pub(crate) quantity: Quantity,
+}
+
+impl Call {
+    /// Matches the call against the book for its worst case, at the buyer's limits.
+    pub(crate) async fn buy(&self) -> Result<Bought, ApiError> {
+        let spec = &self.instrument.spec;
+        let limit = match self.limits.max_price {
+            None => None,
+            Some(price) => {
+                // Rounded down: the buyer never pays more than the limit.
+                let on_tick = price.0 - price.0 % spec.tick.0;
+                if on_tick == 0 {
+                    let message = "x-max-price is below this model's price step";
+                    return Err(ApiError::invalid("x-max-price", message));
+                }
+                Some(Price(on_tick))
+            }
+        };
+        let order = NewOrder {
+            account: self.account,
+            instrument: self.instrument.id,
+            client_id: None,
+            limit,
+            quantity: self.request.worst_case(&spec.weights)?,
+            time_in_force: TimeInForce::Ioc,
+            terms: Terms::Bid { constraints: self.limits.constraints(), single: true },
+        };
+        let ack = self.app.execute(Command::PlaceOrder(order)).await?;
+        for event in &ack.events {
+            match event {
+                Event::Traded(trade) => {
+                    return Ok(Bought {
+                        contract: trade.contract,
+                        provider: trade.provider,
+                        price: trade.price,
+                        quantity: trade.quantity,
+                    });
+                }
+                Event::OrderClosed { reason: CloseReason::Unfilled(miss), .. } => return Err((*miss).into()),
+                _ => {}
+            }
+        }
+        Err(ApiError::internal(&"an immediate bid neither traded nor missed"))
+    }
+
+    /// Settles what was delivered, returns the rest, and says what it cost. Durable when it returns.
+    pub(crate) async fn settle(
+        &self,
+        bought: &Bought,
+        measured: &Measured,
+        outcome: Outcome,
+    ) -> Result<Amount, ApiError> {
+        let units = measured.usage.units(&self.instrument.spec.weights, bought.quantity);
+        let report = DeliveryReport {
+            contract: bought.contract,
+            quantity: units,
+            first_token_ms: measured.first_token_ms,
+            throughput_tps: measured.throughput_tps,
+            outcome,
+            last: true,
+        };
+        self.app.execute(Command::ReportDelivery(report)).await?;
+        Ok(bought.price.notional(units).unwrap_or_default())
+    }
+
+    /// Settles a call that delivered nothing. A failure to settle is logged: the contract then returns by expiry.
+    pub(crate) async fn settle_nothing(&self, bought: &Bought, outcome: Outcome) {
+        if let Err(error) = self.settle(bought, &Measured::default(), outcome).await {
+            tracing::error!(contract = bought.contract.0, code = error.code, "a contract was not settled");
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! A call answered in one piece.
+
+use crate::error::ApiError;
+use crate::inference::contract::Bought;
+use crate::inference::meter::{Measured, Usage, millis};
+use crate::inference::upstream::{UpstreamError, is_callers_fault, read_all};
+use crate::inference::{Call, Receipt};
+use crate::money::credits;
+use axum::body::Bytes;
+use axum::http::StatusCode;
+use gollem_engine::Outcome;
+use serde_json::Value;
+use std::time::{Duration, Instant};
+
+/// A settled answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) body: Value,
+    pub(crate) receipt: Receipt,
+}
+
+/// Runs the call to its end.
+pub(crate) async fn run(call: Call) -> Result<Answer, ApiError> {
+    let bought = call.buy().await?;
+    let sent = Instant::now();
+    let received = receive(&call, &bought).await;
+    let upstream = sent.elapsed();
+    let body = match received {
+        Ok(body) => body,
+        Err((error, outcome)) => {
+            call.settle_nothing(&bought, outcome).await;
+            return Err(error);
+        }
+    };
+    let measured = Measured {
+        usage: Usage::from_json(&body).unwrap_or_else(|| estimate(&call, &body)),
+        // A plain answer shows its first token only with its last.
+        first_token_ms: Some(millis(upstream)),
+        throughput_tps: None,
+    };
+    let cost = credits(call.settle(&bought, &measured, Outcome::Completed).await?);
+    let overhead = call.started.elapsed().saturating_sub(upstream);
+    call.app.record_overhead(overhead);
+    Ok(finish(body, &bought, cost, overhead))
+}
+
+/// The provider's answer, or the caller's error with how the delivery ended.
+async fn receive(call: &Call, bought: &Bought) -> Result<Value, (ApiError, Outcome)> {
+    let failed = |UpstreamError(why)| (ApiError::provider_failed(why), Outcome::Failed);
+    let endpoint = call.app.identity.endpoint(bought.provider);
+    let endpoint = endpoint.ok_or_else(|| failed(UpstreamError("the provider has registered no endpoint")))?;
+    let answer = call.app.upstream.send(&endpoint, call.request.forwarded.clone()).await.map_err(failed)?;
+    let status = answer.status();
+    let body = read_all(answer.into_body()).await.map_err(failed)?;
+    if status != StatusCode::OK {
+        return Err(refusal(status, &body));
+    }
+    let parsed: Option<Value> = serde_json::from_slice(&body).ok().filter(Value::is_object);
+    parsed.ok_or_else(|| failed(UpstreamError("the provider's answer is not JSON")))
+}
+
+/// What a provider's refusal means to the caller.
+pub(crate) fn refusal(status: StatusCode, body: &Bytes) -> (ApiError, Outcome) {
+    if !is_callers_fault(status) {
+        let error = ApiError::provider_failed(format!("the provider answered {}", status.as_u16()));
+        return (error, Outcome::Failed);
+    }
+    let told: Option<Value> = serde_json::from_slice(body).ok();
+    let part = |name: &str| told.as_ref().and_then(|told| told.pointer(&format!("/error/{name}"))?.as_str());
+    let message = part("message").unwrap_or("the provider refused the request").to_owned();
+    let error = ApiError::new(status, "invalid_request_error", "refused_by_provider", message);
+    (ApiError { param: part("param").map(str::to_owned), ..error }, Outcome::Completed)
+}
+
+fn estimate(call: &Call, body: &Value) -> Usage {
+    let text = body.pointer("/choices/0/message/content").and_then(Value::as_str).unwrap_or_default();
+    Usage::estimate(call.request.input_bound, text.len() as u64)
+}
+
+fn finish(mut body: Value, bought: &Bought, cost: String, overhead: Duration) -> Answer {
+    if let Some(usage) = body.get_mut("usage").and_then(Value::as_object_mut) {
+        usage.insert("cost".into(), cost.clone().into());
+    }
+    let receipt = Receipt { cost: Some(cost), overhead: Some(overhead), ..Receipt::of(bought) };
+    Answer { body, receipt }
+}

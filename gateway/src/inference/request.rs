@@ -1,0 +1,249 @@
+//! Reading a call: what the market must know of it, and the body the provider gets.
+//!
+//! Worst case: the input counts one token a byte of the request body, which no byte-based tokenizer exceeds (escapes and
+//! JSON syntax only add bytes, and outweigh the few tokens a chat template adds), the output counts the most
+//! tokens the provider may generate. Unknown fields pass through untouched.
+
+use crate::api::parse;
+use crate::error::ApiError;
+use crate::money::parse_dollars_per_unit;
+use axum::body::Bytes;
+use axum::http::HeaderMap;
+use gollem_engine::{Constraints, Price, Quantity, TokenWeights};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+/// Output tokens when the request names no limit; the provider is told so.
+const OUTPUT_TOKENS_DEFAULT: u64 = 1_024;
+/// Most output tokens a request may ask for.
+const OUTPUT_TOKENS_MAX: u64 = 131_072;
+
+/// A chat completion as the market sees it.
+#[derive(Debug)]
+pub(crate) struct ChatRequest {
+    pub(crate) model: String,
+    pub(crate) stream: bool,
+    /// The client wants the usage chunk of a stream.
+    pub(crate) include_usage: bool,
+    /// No tokenizer makes more input tokens of it.
+    pub(crate) input_bound: u64,
+    /// The provider generates no more than this.
+    pub(crate) output_max: u64,
+    /// What the provider gets.
+    pub(crate) forwarded: Bytes,
+}
+
+impl ChatRequest {
+    pub(crate) fn parse(body: &Bytes) -> Result<ChatRequest, ApiError> {
+        let mut fields: Map<String, Value> = parse(body)?;
+        let model = match fields.get("model") {
+            Some(Value::String(model)) => model.clone(),
+            _ => return Err(ApiError::invalid("model", "model must be a string: the name of a listed instrument")),
+        };
+        if fields.get("messages").and_then(Value::as_array).is_none_or(Vec::is_empty) {
+            return Err(ApiError::invalid("messages", "messages must be a list with at least one message"));
+        }
+        if fields.get("n").is_some_and(|n| !n.is_null() && n.as_u64() != Some(1)) {
+            return Err(ApiError::invalid("n", "n must be 1"));
+        }
+        let stream = match fields.get("stream") {
+            None | Some(Value::Null) => false,
+            Some(Value::Bool(stream)) => *stream,
+            Some(_) => return Err(ApiError::invalid("stream", "stream must be true or false")),
+        };
+        let include_usage = fields.get("stream_options").and_then(|options| options.get("include_usage")?.as_bool());
+        let output_max = output_max(&fields)?;
+        if output_max.is_none() {
+            fields.insert("max_tokens".into(), OUTPUT_TOKENS_DEFAULT.into());
+        }
+        if stream {
+            // Running usage, as vLLM offers it, tells what was delivered when a stream ends early.
+            let options = json!({ "include_usage": true, "continuous_usage_stats": true });
+            fields.insert("stream_options".into(), options);
+        }
+        let forwarded = if stream || output_max.is_none() {
+            Bytes::from(Value::Object(fields).to_string())
+        } else {
+            body.clone()
+        };
+        Ok(ChatRequest {
+            model,
+            stream,
+            include_usage: include_usage.unwrap_or(false),
+            input_bound: body.len() as u64,
+            output_max: output_max.unwrap_or(OUTPUT_TOKENS_DEFAULT),
+            forwarded,
+        })
+    }
+
+    /// The most units it can use.
+    pub(crate) fn worst_case(&self, weights: &TokenWeights) -> Result<Quantity, ApiError> {
+        let units = weights.units(self.input_bound, 0, self.output_max);
+        units.ok_or_else(|| ApiError::invalid("max_tokens", "the request's worst case is too large"))
+    }
+}
+
+/// The request's own limit on output tokens: the newer name first.
+fn output_max(fields: &Map<String, Value>) -> Result<Option<u64>, ApiError> {
+    for field in ["max_completion_tokens", "max_tokens"] {
+        match fields.get(field) {
+            None | Some(Value::Null) => {}
+            Some(value) => {
+                let tokens = value.as_u64().filter(|tokens| (1..=OUTPUT_TOKENS_MAX).contains(tokens));
+                let message = format!("{field} must be a whole number between 1 and {OUTPUT_TOKENS_MAX}");
+                return tokens.map(Some).ok_or_else(|| ApiError::invalid(field, message));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// The buyer's limits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// Atoms a unit, not yet rounded to the instrument's tick; the reference price when `None`.
+    pub(crate) max_price: Option<Price>,
+    pub(crate) max_latency_ms: Option<u32>,
+    pub(crate) min_throughput_tps: Option<u32>,
+}
+
+impl Limits {
+    /// `x-max-price` in US dollars per normalised token, `x-max-latency` in milliseconds to the first token,
+    /// `x-min-throughput` in tokens a second.
+    pub(crate) fn from_headers(headers: &HeaderMap) -> Result<Limits, ApiError> {
+        let text = |name: &'static str| match headers.get(name) {
+            None => Ok(None),
+            Some(value) => {
+                let text = value.to_str().map_err(|_| ApiError::invalid(name, format!("{name} must be a number")));
+                text.map(|text| Some(text.trim()))
+            }
+        };
+        let whole = |name: &'static str| -> Result<Option<u32>, ApiError> {
+            let parsed = text(name)?.map(str::parse).transpose();
+            parsed.map_err(|_| ApiError::invalid(name, format!("{name} must be a whole number")))
+        };
+        Ok(Limits {
+            max_price: text("x-max-price")?.map(|text| parse_dollars_per_unit("x-max-price", text)).transpose()?,
+            max_latency_ms: whole("x-max-latency")?,
+            min_throughput_tps: whole("x-min-throughput")?,
+        })
+    }
+
+    pub(crate) fn constraints(&self) -> Constraints {
+        Constraints {
+            max_latency_ms: self.max_latency_ms,
+            min_throughput_tps: self.min_throughput_tps,
+            ..Constraints::default()
+        }
+    }
+}
+
+/// The body of `POST /api/generate`.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Generate {
+    model: String,
+    prompt: String,
+    max_tokens: Option<u64>,
+    max_price: Option<Value>,
+    max_latency: Option<u32>,
+    #[serde(default)]
+    stream: bool,
+}
+
+impl Generate {
+    pub(crate) fn parse(body: &Bytes) -> Result<Generate, ApiError> {
+        let request: Generate = parse(body)?;
+        if request.stream {
+            return Err(ApiError::invalid("stream", "this route does not stream; use /v1/chat/completions"));
+        }
+        if request.prompt.is_empty() {
+            return Err(ApiError::invalid("prompt", "prompt must not be empty"));
+        }
+        Ok(request)
+    }
+
+    /// The headers' limits, or the body's where a header is missing.
+    pub(crate) fn limits(&self, headers: Limits) -> Result<Limits, ApiError> {
+        let from_body = match &self.max_price {
+            None | Some(Value::Null) => None,
+            Some(Value::String(text)) => Some(parse_dollars_per_unit("max_price", text)?),
+            Some(value) => Some(parse_dollars_per_unit("max_price", &value.to_string())?),
+        };
+        Ok(Limits {
+            max_price: headers.max_price.or(from_body),
+            max_latency_ms: headers.max_latency_ms.or(self.max_latency),
+            ..headers
+        })
+    }
+
+    pub(crate) fn to_chat(&self) -> Result<ChatRequest, ApiError> {
+        let mut body = json!({ "model": self.model, "messages": [{ "role": "user", "content": self.prompt }] });
+        if let Some(tokens) = self.max_tokens {
+            body["max_tokens"] = tokens.into();
+        }
+        ChatRequest::parse(&Bytes::from(body.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse_text(text: &str) -> Result<ChatRequest, ApiError> {
+        ChatRequest::parse(&Bytes::from(text.to_owned()))
+    }
+
+    #[test]
+    fn the_worst_case_covers_every_byte_and_every_allowed_token() {
+        let text = r#"{"model":"m","messages":[{"role":"user","content":"hi"}],"max_tokens":100}"#;
+        let request = parse_text(text).unwrap();
+        let weights = TokenWeights { input: 1_000, cached_input: 250, output: 4_000 };
+        assert_eq!(request.worst_case(&weights).unwrap(), Quantity(text.len() as u64 + 400));
+        assert_eq!(request.forwarded, text, "an untouched body is forwarded as it came");
+    }
+
+    #[test]
+    fn a_request_without_a_limit_gets_one_that_the_provider_is_told() {
+        let request = parse_text(r#"{"model":"m","messages":[{}],"tools":[1]}"#).unwrap();
+        let forwarded: Value = serde_json::from_slice(&request.forwarded).unwrap();
+        assert_eq!(forwarded["max_tokens"], OUTPUT_TOKENS_DEFAULT);
+        assert_eq!(forwarded["tools"], json!([1]), "unknown fields pass through");
+    }
+
+    #[test]
+    fn a_stream_always_asks_the_provider_for_usage() {
+        let request = parse_text(r#"{"model":"m","messages":[{}],"stream":true}"#).unwrap();
+        let forwarded: Value = serde_json::from_slice(&request.forwarded).unwrap();
+        assert_eq!(forwarded["stream_options"]["include_usage"], true);
+        assert!(!request.include_usage, "but the client did not");
+    }
+
+    #[test]
+    fn bad_calls_are_refused_by_field() {
+        let check = |text: &str, param: &str| {
+            assert_eq!(parse_text(text).expect_err(text).param.as_deref(), Some(param), "{text}");
+        };
+        check("{", "body");
+        check("[]", "body");
+        check(r#"{"messages":[{}]}"#, "model");
+        check(r#"{"model":7,"messages":[{}]}"#, "model");
+        check(r#"{"model":"m"}"#, "messages");
+        check(r#"{"model":"m","messages":[]}"#, "messages");
+        check(r#"{"model":"m","messages":[{}],"n":2}"#, "n");
+        check(r#"{"model":"m","messages":[{}],"stream":"yes"}"#, "stream");
+        check(r#"{"model":"m","messages":[{}],"max_tokens":0}"#, "max_tokens");
+        check(r#"{"model":"m","messages":[{}],"max_tokens":-1}"#, "max_tokens");
+        check(r#"{"model":"m","messages":[{}],"max_completion_tokens":1e9}"#, "max_completion_tokens");
+    }
+
+    #[test]
+    fn limits_come_from_headers() {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-max-price", "0.00000135".parse().unwrap());
+        headers.insert("x-max-latency", "400".parse().unwrap());
+        let limits = Limits::from_headers(&headers).unwrap();
+        assert_eq!((limits.max_price, limits.max_latency_ms), (Some(Price(135_000)), Some(400)));
+        headers.insert("x-max-latency", "soon".parse().unwrap());
+        assert_eq!(Limits::from_headers(&headers).expect_err("words").param.as_deref(), Some("x-max-latency"));
+    }
+}

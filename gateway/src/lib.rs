@@ -1,0 +1,26 @@
+//! The exchange's front door: the HTTP API, inference through the market, and the parts that make one process an
+//! exchange. The binary `gollem` is a thin command line over this library.
+//!
+//! Invariants: JSON, decimals and names stop here, the core speaks integers; every route names its access in one table
+//! ([`routes::ROUTES`]); an answer that says something happened is sent after it is durable; prompts and completions
+//! are neither stored nor logged.
+
+mod api;
+mod auth;
+mod catalog;
+
+mod endpoint;
+mod error;
+mod exchange;
+mod identity;
+mod inference;
+mod keys;
+mod money;
+pub mod routes;
+mod server;
+
+pub use error::ApiError;
+pub use exchange::{App, Closed, Exchange, ExchangeOptions, OpenError};
+pub use identity::{Caller, Identity};
+pub use keys::{ApiKey, Scopes};
+pub use server::Server;

@@ -1,0 +1,203 @@
+//! Opens a journal for writing: lock, recover, repair, go on.
+//!
+//! Invariants: nothing but the lock file is changed before the whole log was read and accepted; the mark of the last
+//! clean stop is durably gone before a segment is changed; everything recovered is durable before the writer is handed
+//! out. A crash at any call here leaves a journal that opens again with the same records.
+
+use std::io;
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+
+use crate::decode::Cursor;
+use crate::encoder::Encoder;
+use crate::error::{OpenError, ScanError, WriteError};
+use crate::format::{
+    GROUP_BYTES_MAX, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, SEGMENT_BYTES_UNIT, SegmentHeader, segment_name,
+};
+use crate::mark::{MARK_NAME, MARK_TEMP_NAME};
+use crate::prepare::{Preparer, prepare};
+use crate::reader::read_full;
+use crate::scan::{Record, Recovery, ScanOptions};
+use crate::segment::{NEXT_NAME, Segment, write_zeros};
+use crate::storage::{FileStorage, Storage, StorageFile};
+use crate::walk::{LogEnd, walk};
+use crate::writer::{Start, Writer};
+
+/// How a journal is written; its segments may have been written with other options.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Bytes of a segment: a multiple of 4096 from [`SEGMENT_BYTES_MIN`] to [`SEGMENT_BYTES_MAX`].
+    pub segment_bytes: u64,
+    /// Whether a thread prepares the next segment ahead. Without it the commit that needs a segment makes it, which
+    /// takes long but makes the order of all calls the same each time: for simulation.
+    pub prepare_ahead: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            segment_bytes: 64 * 1024 * 1024,
+            prepare_ahead: true,
+        }
+    }
+}
+
+/// A journal ready for writing.
+#[derive(Debug)]
+pub struct Opened<S: Storage = FileStorage> {
+    /// Makes groups durable.
+    pub writer: Writer<S>,
+    /// Encodes groups, positioned after the last durable record.
+    pub encoder: Encoder,
+    /// What was found.
+    pub report: Recovery,
+}
+
+/// Opens the journal in `dir` for writing, creating it if there is none. Gives every durable record to `visit` in order
+/// and cuts a torn tail. `witnessed` is the highest sequence seen outside, 0 if unknown.
+///
+/// # Errors
+///
+/// See [`OpenError`].
+pub fn open<V>(
+    dir: &Path,
+    options: &Options,
+    witnessed: u64,
+    visit: &mut dyn FnMut(Record<'_>) -> Result<(), V>,
+) -> Result<Opened, OpenError<V>> {
+    let storage = FileStorage::new(dir);
+    storage.create_dir().map_err(read_error(&storage, "create", ""))?;
+    open_in(storage, options, witnessed, visit)
+}
+
+/// [`open`] on any storage.
+///
+/// # Errors
+///
+/// See [`OpenError`].
+pub fn open_in<S: Storage, V>(
+    storage: S,
+    options: &Options,
+    witnessed: u64,
+    visit: &mut dyn FnMut(Record<'_>) -> Result<(), V>,
+) -> Result<Opened<S>, OpenError<V>> {
+    let bytes = options.segment_bytes;
+    if !(SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&bytes) || !bytes.is_multiple_of(SEGMENT_BYTES_UNIT) {
+        return Err(OpenError::SegmentBytes {
+            bytes,
+            min: SEGMENT_BYTES_MIN,
+            max: SEGMENT_BYTES_MAX,
+        });
+    }
+    let lock = storage.lock().map_err(read_error(&storage, "lock", "lock"))?;
+    let lock = lock.ok_or_else(|| OpenError::Locked {
+        path: storage.path("lock"),
+    })?;
+    let (mut report, end) = walk(&storage, ScanOptions { until: None, witnessed }, visit)?;
+
+    remove_leftovers(&storage)?;
+    let active = if let Some(end) = &end {
+        resume(&storage, end, report.clean, bytes)?
+    } else {
+        let file = prepare(&storage, bytes, &AtomicBool::new(false));
+        let file = file.map_err(write_error(&storage, "prepare", NEXT_NAME, 0))?;
+        let segment = Segment::begin(&storage, file, SegmentHeader { first_seq: 1, chain: 0 }, bytes)?;
+        report.segments = 1;
+        report.bytes = segment.end;
+        segment
+    };
+    let Cursor { seq, chain, time_ns } = end.map_or_else(Cursor::default, |end| end.cursor);
+    let preparer = Preparer::start(storage.clone(), bytes, options.prepare_ahead);
+    let preparer = preparer.map_err(read_error(&storage, "start the thread that prepares", NEXT_NAME))?;
+    let writer = Writer::new(Start {
+        storage,
+        active,
+        segment_bytes: bytes,
+        chain,
+        durable_seq: seq,
+        bytes_written: report.bytes,
+        preparer,
+        lock,
+    });
+    Ok(Opened {
+        writer,
+        encoder: Encoder::new(seq + 1, chain, time_ns),
+        report,
+    })
+}
+
+/// Removes the mark and unfinished files, and makes the folder durable as it was read: a crash may have come between
+/// the rename of a segment and the sync of the folder.
+fn remove_leftovers<S: Storage>(storage: &S) -> Result<(), WriteError> {
+    for name in [MARK_NAME, MARK_TEMP_NAME, NEXT_NAME] {
+        match storage.remove(name) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(write_error(storage, "remove", name, 0)(error));
+            }
+            _ => {}
+        }
+    }
+    storage.sync_dir().map_err(write_error(storage, "sync", "", 0))
+}
+
+/// Makes the last segment ready for the next group.
+fn resume<S: Storage>(storage: &S, end: &LogEnd, clean: bool, bytes: u64) -> Result<Segment<S>, WriteError> {
+    let name = segment_name(end.first_seq);
+    let fail = |action| write_error(storage, action, &name, end.end);
+    let file = storage.open(&name, true).map_err(fail("open"))?;
+    let never = AtomicBool::new(false);
+    if !clean {
+        // The last group and the zeros after it may be in the page cache only, and marked clean by a sync that failed
+        // before the restart. Writing the same bytes again makes them dirty, so that the sync below counts.
+        if let Some(at) = end.last_group_at {
+            rewrite(&file, at, end.end).map_err(fail("write again"))?;
+        }
+        // A torn group lies within the bytes of the largest one; other nonzero bytes may lie anywhere.
+        let zero_to = end
+            .file_bytes
+            .min(end.end + GROUP_BYTES_MAX as u64)
+            .max(end.nonzero_end);
+        write_zeros(&file, end.end, zero_to, &never).map_err(fail("cut the torn tail of"))?;
+    }
+    let capacity = bytes.max(end.file_bytes);
+    write_zeros(&file, end.file_bytes, capacity, &never).map_err(fail("fill with zeros"))?;
+    file.sync_all().map_err(fail("sync"))?;
+    Ok(Segment {
+        file,
+        first_seq: end.first_seq,
+        end: end.end,
+        capacity,
+    })
+}
+
+fn rewrite<F: StorageFile>(file: &F, from: u64, to: u64) -> io::Result<()> {
+    let len = usize::try_from(to - from).unwrap_or(GROUP_BYTES_MAX);
+    assert!(
+        len <= GROUP_BYTES_MAX,
+        "a group was checked against its maximum when it was read"
+    );
+    let mut group = vec![0; len];
+    if read_full(file, &mut group, from)? != len {
+        return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
+    }
+    file.write_all_at(&group, from)
+}
+
+fn read_error<S: Storage, V>(
+    storage: &S,
+    action: &'static str,
+    name: &str,
+) -> impl FnOnce(io::Error) -> OpenError<V> + use<S, V> {
+    let path = storage.path(name);
+    move |source| OpenError::Read(ScanError::Io { action, path, source })
+}
+
+fn write_error<S: Storage>(
+    storage: &S,
+    action: &'static str,
+    name: &str,
+    offset: u64,
+) -> impl FnOnce(io::Error) -> WriteError + use<S> {
+    let path = storage.path(name);
+    move |source| WriteError::new(action, path, offset, source)
+}

@@ -1,0 +1,168 @@
+//! Reads one segment through a window of memory, and looks for what is left after its last group.
+//!
+//! Invariant: memory is bounded by the window, whatever a damaged file says. The file may grow, be cut or be written
+//! by another process meanwhile; callers that must not see a half-written moment read again with [`Fresh::Yes`].
+
+use std::io;
+
+use crate::decode::{Cursor, Decoded, decode_group, is_zero, self_valid_record};
+use crate::format::{GROUP_BYTES_MAX, RECORD_BYTES_MAX, SEGMENT_HEADER_BYTES};
+use crate::storage::StorageFile;
+
+/// Bytes read at once: a few of the largest groups, so that little is read twice.
+const WINDOW_BYTES: usize = 4 * GROUP_BYTES_MAX;
+/// Zeros are skipped in blocks of this size; a record header that starts in zeros lies within its last bytes.
+const ZERO_BLOCK: [u8; 4096] = [0; 4096];
+const ZERO_BLOCK_STEP: usize = ZERO_BLOCK.len() - 32;
+
+const _: () = assert!(RECORD_BYTES_MAX.is_multiple_of(8) && ZERO_BLOCK_STEP.is_multiple_of(8));
+
+/// Whether bytes already in the window may be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fresh {
+    Yes,
+    No,
+}
+
+/// What lies after the last complete group of a segment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Remains {
+    pub(crate) first_nonzero: Option<u64>,
+    /// Offset after the last nonzero byte.
+    pub(crate) nonzero_end: u64,
+    /// Sequence of a valid record of another group than the one that should follow; ends the search.
+    pub(crate) foreign_seq: Option<u64>,
+}
+
+/// A segment being read.
+#[derive(Debug)]
+pub(crate) struct SegmentReader<F> {
+    file: F,
+    window: Vec<u8>,
+    start: u64,
+    filled: usize,
+}
+
+impl<F: StorageFile> SegmentReader<F> {
+    pub(crate) fn new(file: F) -> Self {
+        Self {
+            file,
+            window: vec![0; WINDOW_BYTES],
+            start: 0,
+            filled: 0,
+        }
+    }
+
+    pub(crate) fn size(&self) -> io::Result<u64> {
+        self.file.size()
+    }
+
+    /// The segment header, or less at the end of the file.
+    pub(crate) fn header(&mut self) -> io::Result<&[u8]> {
+        self.fill(0)?;
+        Ok(&self.window[..self.filled.min(SEGMENT_HEADER_BYTES)])
+    }
+
+    /// Decodes the group at `offset` and lends its bytes if it is whole.
+    pub(crate) fn group(&mut self, offset: u64, before: &Cursor, fresh: Fresh) -> io::Result<(Decoded, &[u8])> {
+        let inside = offset.checked_sub(self.start).and_then(|at| usize::try_from(at).ok());
+        let at = match inside {
+            Some(at) if fresh == Fresh::No && self.holds_group(at) => at,
+            _ => {
+                self.fill(offset)?;
+                0
+            }
+        };
+        let bytes = &self.window[at..self.filled];
+        let decoded = decode_group(bytes, before);
+        let whole = if let Decoded::Whole { bytes, .. } = decoded {
+            bytes
+        } else {
+            0
+        };
+        Ok((decoded, &bytes[..whole]))
+    }
+
+    /// Looks through the rest of the segment from `offset`; records of the group that starts at `group_seq` may be
+    /// there, any other is foreign.
+    pub(crate) fn remains(&mut self, offset: u64, group_seq: u64) -> io::Result<Remains> {
+        let mut remains = Remains {
+            nonzero_end: offset,
+            ..Remains::default()
+        };
+        let mut base = offset;
+        loop {
+            self.fill(base)?;
+            let last = self.at_end();
+            // A record that may reach beyond the window is looked at in the next one.
+            let stop = if last {
+                self.filled
+            } else {
+                self.filled - RECORD_BYTES_MAX
+            };
+            look(&self.window[..self.filled], stop, base, group_seq, &mut remains);
+            if last || remains.foreign_seq.is_some() {
+                return Ok(remains);
+            }
+            base += stop as u64;
+        }
+    }
+
+    /// Whether the window holds all that a group at `at` in it can need.
+    fn holds_group(&self, at: usize) -> bool {
+        at <= self.filled && (self.at_end() || self.filled - at >= GROUP_BYTES_MAX)
+    }
+
+    /// Whether the window reaches the end of the file.
+    fn at_end(&self) -> bool {
+        self.filled < WINDOW_BYTES
+    }
+
+    fn fill(&mut self, offset: u64) -> io::Result<()> {
+        self.filled = 0;
+        self.start = offset;
+        self.filled = read_full(&self.file, &mut self.window, offset)?;
+        Ok(())
+    }
+}
+
+/// Searches `bytes[..stop]`, which lie at `base` in the file, in steps of 8.
+fn look(bytes: &[u8], stop: usize, base: u64, group_seq: u64, remains: &mut Remains) {
+    let mut at = 0;
+    while at < stop {
+        let word = &bytes[at..bytes.len().min(at + 8)];
+        if is_zero(word) {
+            if bytes.len() - at >= ZERO_BLOCK.len() && bytes[at..at + ZERO_BLOCK.len()] == ZERO_BLOCK {
+                at += ZERO_BLOCK_STEP;
+                continue;
+            }
+        } else {
+            let nonzero = |&(_, &byte): &(usize, &u8)| byte != 0;
+            let first = word.iter().enumerate().find(nonzero).map_or(0, |(index, _)| index);
+            let last = word.iter().enumerate().rfind(nonzero).map_or(0, |(index, _)| index);
+            remains.first_nonzero.get_or_insert(base + (at + first) as u64);
+            remains.nonzero_end = base + (at + last) as u64 + 1;
+        }
+        if let Some(header) = self_valid_record(&bytes[at..])
+            && header.seq.checked_sub(u64::from(header.index)) != Some(group_seq)
+        {
+            remains.foreign_seq = Some(header.seq);
+            return;
+        }
+        at += 8;
+    }
+}
+
+/// Reads until `buffer` is full or the file ends; a signal does not end it.
+pub(crate) fn read_full<F: StorageFile>(file: &F, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match file.read_at(&mut buffer[filled..], offset + filled as u64) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}

@@ -1,0 +1,221 @@
+//! Torn or corrupt: the one decision that opening and scanning share.
+//!
+//! # Fault model
+//!
+//! A crash or power loss keeps any subset of the 512-byte sectors written since the last sync, in a region that held
+//! zeros. A disk may also flip bits, lose, repeat or misplace writes. The writer writes one group at a time and syncs it
+//! before the next, and syncs a segment's header before giving the file its name.
+//! So a crash can damage the group after the last complete one, and nothing else.
+//!
+//! # The table
+//!
+//! *E* is the sequence at the end of the last complete group, *D* the first damage after it. The first row that fits
+//! holds.
+//!
+//! | case | what is found | verdict | why |
+//! |---|---|---|---|
+//! | a | a segment's name, place, header or header chain is wrong | corrupt | synced before it got its name |
+//! | b | D is a record that matches its own checksum but not its place, or has nonzero padding | corrupt | a torn write over zeros leaves no such record; a misplaced, repeated or newer one does |
+//! | c | after D in the segment, a valid record of a group that does not start at E+1 | corrupt | the damaged group had been synced before that one was written |
+//! | d | damage, and a later segment exists | corrupt | a segment begins after all groups before it were synced |
+//! | e | no damage, and a later segment exists | go on there | |
+//! | f | the log does not end as the mark of a clean stop says | corrupt | nothing was being written |
+//! | g | E is below what was seen outside | below witness | durable data is missing, with or without visible damage |
+//! | h | damage, and none of the above: valid records after D, if any, are of group E+1 | torn, cut after E | the crash came before that group's sync |
+//! | i | no damage | end | |
+//!
+//! A segment made by a rotation that crashed holds its header and zeros (the rename was last) and falls under i, or is
+//! still `next.tmp` and is ignored. A last file with an empty, short or zeroed header is therefore case a: no crash
+//! leaves one, and treating it as new could drop a segment of durable groups. The mark's own damage is case a.
+//!
+//! This module reads nothing; `walk` gathers the evidence.
+
+/// What kind of damage was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// Case a.
+    Structure,
+    /// Case b.
+    Inconsistent,
+    /// Bytes that an interrupted write can leave.
+    Broken,
+}
+
+/// What was found at the end of a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Evidence {
+    /// E.
+    pub(crate) last_seq: u64,
+    pub(crate) fault: Option<Fault>,
+    /// A valid record after the damage that belongs to another group than E+1.
+    pub(crate) foreign_seq: Option<u64>,
+    /// First sequence of the segment after this one.
+    pub(crate) later_seq: Option<u64>,
+    /// Whether the log ends as the mark of a clean stop says; `None` without a mark.
+    pub(crate) mark_agrees: Option<bool>,
+    /// Highest sequence seen outside.
+    pub(crate) witnessed: u64,
+}
+
+/// What follows from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Corrupt { next_valid_seq: Option<u64> },
+    NextSegment,
+    BelowWitness,
+    Torn,
+    End,
+}
+
+/// The table of this module's documentation.
+pub(crate) fn decide(evidence: &Evidence) -> Verdict {
+    let next_valid_seq = evidence
+        .foreign_seq
+        .filter(|&seq| seq > evidence.last_seq)
+        .or(evidence.later_seq);
+    let corrupt = Verdict::Corrupt { next_valid_seq };
+    let damaged = evidence.fault.is_some();
+    let followed = evidence.foreign_seq.is_some() || evidence.later_seq.is_some();
+    let never_torn = matches!(evidence.fault, Some(Fault::Structure | Fault::Inconsistent));
+    if never_torn || (damaged && followed) {
+        corrupt // a, b, c, d
+    } else if evidence.later_seq.is_some() {
+        Verdict::NextSegment // e
+    } else if evidence.mark_agrees == Some(false) {
+        corrupt // f
+    } else if evidence.last_seq < evidence.witnessed {
+        Verdict::BelowWitness // g
+    } else if damaged {
+        Verdict::Torn // h
+    } else {
+        Verdict::End // i
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOUND: Evidence = Evidence {
+        last_seq: 7,
+        fault: None,
+        foreign_seq: None,
+        later_seq: None,
+        mark_agrees: None,
+        witnessed: 7,
+    };
+    const BROKEN: Evidence = Evidence {
+        fault: Some(Fault::Broken),
+        ..SOUND
+    };
+
+    fn check(case: char, evidence: Evidence, verdict: Verdict) {
+        assert_eq!(decide(&evidence), verdict, "case {case}: {evidence:?}");
+    }
+
+    fn corrupt(next_valid_seq: Option<u64>) -> Verdict {
+        Verdict::Corrupt { next_valid_seq }
+    }
+
+    #[test]
+    fn each_row_of_the_table_gives_its_verdict() {
+        check(
+            'a',
+            Evidence {
+                fault: Some(Fault::Structure),
+                ..SOUND
+            },
+            corrupt(None),
+        );
+        check(
+            'b',
+            Evidence {
+                fault: Some(Fault::Inconsistent),
+                ..SOUND
+            },
+            corrupt(None),
+        );
+        check(
+            'c',
+            Evidence {
+                foreign_seq: Some(12),
+                ..BROKEN
+            },
+            corrupt(Some(12)),
+        );
+        check(
+            'c',
+            Evidence {
+                foreign_seq: Some(3),
+                ..BROKEN
+            },
+            corrupt(None),
+        );
+        check(
+            'd',
+            Evidence {
+                later_seq: Some(20),
+                ..BROKEN
+            },
+            corrupt(Some(20)),
+        );
+        check(
+            'e',
+            Evidence {
+                later_seq: Some(8),
+                witnessed: 99,
+                ..SOUND
+            },
+            Verdict::NextSegment,
+        );
+        check(
+            'f',
+            Evidence {
+                mark_agrees: Some(false),
+                ..SOUND
+            },
+            corrupt(None),
+        );
+        check(
+            'f',
+            Evidence {
+                mark_agrees: Some(false),
+                ..BROKEN
+            },
+            corrupt(None),
+        );
+        check('g', Evidence { witnessed: 8, ..SOUND }, Verdict::BelowWitness);
+        check('g', Evidence { witnessed: 8, ..BROKEN }, Verdict::BelowWitness);
+        check('h', BROKEN, Verdict::Torn);
+        check('i', SOUND, Verdict::End);
+        check(
+            'i',
+            Evidence {
+                mark_agrees: Some(true),
+                ..SOUND
+            },
+            Verdict::End,
+        );
+    }
+
+    #[test]
+    fn a_cut_needs_every_condition_at_once() {
+        for bits in 0..64_u8 {
+            let on = |bit: u8| bits & (1 << bit) != 0;
+            let evidence = Evidence {
+                fault: [
+                    None,
+                    Some(Fault::Broken),
+                    Some(Fault::Inconsistent),
+                    Some(Fault::Structure),
+                ][usize::from(bits & 3)],
+                foreign_seq: on(2).then_some(12),
+                later_seq: on(3).then_some(20),
+                mark_agrees: on(4).then_some(false),
+                witnessed: if on(5) { 8 } else { 7 },
+                ..SOUND
+            };
+            assert_eq!(decide(&evidence) == Verdict::Torn, evidence == BROKEN, "{evidence:?}");
+        }
+    }
+}

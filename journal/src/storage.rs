@@ -1,0 +1,216 @@
+//! The calls that the journal makes on a folder of a disk, and the real disk behind them.
+//!
+//! The trait exists so that a simulated disk can fail at each call (`sim`). It holds no policy: what is synced when is
+//! decided by its callers. Files are named relative to the folder; no call here retries a sync.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+/// Name of the file whose lock makes a writer the only one.
+const LOCK_NAME: &str = "lock";
+
+/// One folder of a disk.
+pub trait Storage: Clone + Send + Sync + 'static {
+    /// An open file.
+    type File: StorageFile;
+    /// Held as long as the writer lives.
+    type Lock: Send + std::fmt::Debug;
+
+    /// Where `name` lies, for messages.
+    fn path(&self, name: &str) -> PathBuf;
+    /// Names of all files in the folder, in no order.
+    ///
+    /// # Errors
+    ///
+    /// The folder cannot be read.
+    fn list(&self) -> io::Result<Vec<String>>;
+    /// Opens an existing file.
+    ///
+    /// # Errors
+    ///
+    /// The file does not exist or cannot be opened.
+    fn open(&self, name: &str, write: bool) -> io::Result<Self::File>;
+    /// Opens an empty file for reading and writing, replacing one of that name.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be created.
+    fn create(&self, name: &str) -> io::Result<Self::File>;
+    /// Renames a file, replacing one of the new name; durable after [`sync_dir`](Storage::sync_dir).
+    ///
+    /// # Errors
+    ///
+    /// The system refused.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+    /// Removes a file; durable after [`sync_dir`](Storage::sync_dir).
+    ///
+    /// # Errors
+    ///
+    /// The system refused.
+    fn remove(&self, name: &str) -> io::Result<()>;
+    /// Makes creations, renames and removals in the folder durable.
+    ///
+    /// # Errors
+    ///
+    /// They may not be durable.
+    fn sync_dir(&self) -> io::Result<()>;
+    /// Takes the writer's lock; `None` if another writer holds it.
+    ///
+    /// # Errors
+    ///
+    /// The lock file cannot be used.
+    fn lock(&self) -> io::Result<Option<Self::Lock>>;
+}
+
+/// An open file of a [`Storage`].
+pub trait StorageFile: Send + std::fmt::Debug + 'static {
+    /// Bytes of the file.
+    ///
+    /// # Errors
+    ///
+    /// The system refused.
+    fn size(&self) -> io::Result<u64>;
+    /// Reads at `offset` into `buffer`; 0 means the end of the file.
+    ///
+    /// # Errors
+    ///
+    /// The system refused.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+    /// Writes all of `bytes` at `offset`.
+    ///
+    /// # Errors
+    ///
+    /// Some or none of the bytes were written.
+    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+    /// Cuts or extends the file.
+    ///
+    /// # Errors
+    ///
+    /// The system refused.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+    /// Makes the bytes durable.
+    ///
+    /// # Errors
+    ///
+    /// They may be lost, even if a later sync succeeds.
+    fn sync_data(&self) -> io::Result<()>;
+    /// Makes the bytes and the file's metadata durable.
+    ///
+    /// # Errors
+    ///
+    /// They may be lost, even if a later sync succeeds.
+    fn sync_all(&self) -> io::Result<()>;
+}
+
+/// A folder of the file system.
+#[derive(Clone, Debug)]
+pub struct FileStorage {
+    dir: PathBuf,
+}
+
+impl FileStorage {
+    /// The folder `dir`, which need not exist for reading.
+    #[must_use]
+    pub fn new(dir: &Path) -> Self {
+        Self { dir: dir.to_path_buf() }
+    }
+
+    /// Creates the folder, and makes each new level durable in its parent.
+    ///
+    /// # Errors
+    ///
+    /// A level cannot be created or synced.
+    pub fn create_dir(&self) -> io::Result<()> {
+        let missing: Vec<&Path> = self.dir.ancestors().take_while(|level| !level.exists()).collect();
+        for level in missing.into_iter().rev().filter(|level| !level.as_os_str().is_empty()) {
+            match fs::create_dir(level) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                _ => {}
+            }
+            let parent = level.parent().filter(|parent| !parent.as_os_str().is_empty());
+            File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
+        }
+        Ok(())
+    }
+}
+
+impl Storage for FileStorage {
+    type File = File;
+    type Lock = File;
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        fs::read_dir(&self.dir)?
+            .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+            .collect()
+    }
+
+    fn open(&self, name: &str, write: bool) -> io::Result<File> {
+        OpenOptions::new().read(true).write(write).open(self.path(name))
+    }
+
+    fn create(&self, name: &str) -> io::Result<File> {
+        OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(self.path(name))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        fs::rename(self.path(from), self.path(to))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        fs::remove_file(self.path(name))
+    }
+
+    fn sync_dir(&self) -> io::Result<()> {
+        File::open(&self.dir)?.sync_all()
+    }
+
+    fn lock(&self) -> io::Result<Option<File>> {
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(self.path(LOCK_NAME))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(file)),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+}
+
+impl StorageFile for File {
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.metadata()?.len())
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        FileExt::read_at(self, buffer, offset)
+    }
+
+    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        FileExt::write_all_at(self, bytes, offset)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        File::set_len(self, len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        File::sync_data(self)
+    }
+
+    fn sync_all(&self) -> io::Result<()> {
+        File::sync_all(self)
+    }
+}

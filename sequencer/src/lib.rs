@@ -1,0 +1,28 @@
+//! Puts inputs in order, applies them, makes them durable and only then lets their events out.
+//!
+//! ```text
+//! Ingress --bounded queue--> MATCHER thread --batch--> COMMITTER thread --> replies, feed, watermark
+//!                            stamp, encode,            one write, one sync,
+//!                            engine.apply              then release
+//! ```
+//!
+//! Two batches go round between the two threads: while one is on its way to disk the other gathers
+//! what arrives, so a group is as large as the disk is slow. The matcher may run ahead of the disk, its
+//! output may not: events and replies sit inside a [`batch::Batch`], and the only way to get them out
+//! takes a [`gollem_journal::Durable`], which only a successful sync can make.
+//!
+//! Deliberately absent: HTTP, views, and any rule of the market.
+
+mod batch;
+mod clock;
+mod committer;
+mod feed;
+mod ingress;
+mod matcher;
+mod replica;
+mod sequencer;
+
+pub use feed::{AppliedInput, Feed, FeedBatch};
+pub use ingress::{Ack, Ingress, PendingAck, SubmitError};
+pub use replica::{Replica, ReplayError};
+pub use sequencer::{Health, Options, Pinning, Sequencer, StartError, Status, StopError, Stopped};
