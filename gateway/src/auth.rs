@@ -41,26 +41,45 @@ pub(crate) async fn admit(
     let (parts, body) = request.into_parts();
     let read = tokio::time::timeout(BODY_PATIENCE, read_body(body, body_bytes_max)).await;
     let body = read.map_err(|_| {
-        ApiError::new(StatusCode::REQUEST_TIMEOUT, "invalid_request_error", "body_timeout", "the body came too slowly")
+        ApiError::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "invalid_request_error",
+            "body_timeout",
+            "the body came too slowly",
+        )
     })??;
     Ok(next.run(Request::from_parts(parts, Body::from(body))).await)
 }
 
 fn authenticate(app: &App, headers: &HeaderMap) -> Result<Caller, ApiError> {
-    let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+    let bearer = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
     let presented = bearer.or_else(|| headers.get("x-api-key")?.to_str().ok());
     let refuse = |message: &str| {
-        ApiError::new(StatusCode::UNAUTHORIZED, "invalid_request_error", "invalid_api_key", message)
+        ApiError::new(
+            StatusCode::UNAUTHORIZED,
+            "invalid_request_error",
+            "invalid_api_key",
+            message,
+        )
     };
     let presented = presented
         .ok_or_else(|| refuse("no API key: send `Authorization: Bearer sk-gollem-…` or `X-API-Key: sk-gollem-…`"))?;
-    app.identity.authenticate(presented.trim()).ok_or_else(|| refuse("this API key is not known here"))
+    app.identity
+        .authenticate(presented.trim())
+        .ok_or_else(|| refuse("this API key is not known here"))
 }
 
 /// 403: the key lacks every one of these scopes.
 pub(crate) fn forbidden(scopes: Scopes) -> ApiError {
     let message = format!("this API key needs the scope {}", scopes.names().join(" or "));
-    ApiError::new(StatusCode::FORBIDDEN, "invalid_request_error", "insufficient_scope", message)
+    ApiError::new(
+        StatusCode::FORBIDDEN,
+        "invalid_request_error",
+        "insufficient_scope",
+        message,
+    )
 }
 
 async fn read_body(mut body: Body, bytes_max: usize) -> Result<Bytes, ApiError> {
@@ -81,7 +100,10 @@ async fn read_body(mut body: Body, bytes_max: usize) -> Result<Bytes, ApiError> 
         let message = format!("the body may have at most {bytes_max} bytes");
         let status = StatusCode::PAYLOAD_TOO_LARGE;
         let error = ApiError::new(status, "invalid_request_error", "body_too_large", message);
-        return Err(ApiError { param: Some("body".into()), ..error });
+        return Err(ApiError {
+            param: Some("body".into()),
+            ..error
+        });
     }
     Ok(kept.into())
 }
@@ -98,7 +120,12 @@ impl<S: Sync> FromRequestParts<S> for Account {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Account, ApiError> {
         let caller = parts.extensions.get::<Caller>().copied();
-        let account = caller.and_then(|caller| Some(Account { id: caller.account?, scopes: caller.scopes }));
+        let account = caller.and_then(|caller| {
+            Some(Account {
+                id: caller.account?,
+                scopes: caller.scopes,
+            })
+        });
         account.ok_or_else(|| {
             let message = "this API key belongs to no account: use a key made by POST /v1/accounts";
             ApiError::new(StatusCode::FORBIDDEN, "invalid_request_error", "no_account", message)

@@ -99,15 +99,25 @@ mod tests {
             assert!(check(endpoint, false).is_err(), "{endpoint}");
             assert!(check(endpoint, true).is_ok(), "{endpoint}");
         }
-        assert_eq!(check("http://8.8.8.8:9000/v1/", false).as_deref(), Ok("http://8.8.8.8:9000/v1"));
+        assert_eq!(
+            check("http://8.8.8.8:9000/v1/", false).as_deref(),
+            Ok("http://8.8.8.8:9000/v1")
+        );
         assert!(check("http://models.example/v1", false).is_ok());
     }
 
     #[test]
     fn what_is_no_plain_http_base_is_refused() {
         let long = format!("http://example.com/{}", "x".repeat(300));
-        let bad =
-            ["", "example.com/v1", "ftp://example.com", "file:///etc/passwd", "http://u:p@example.com/", "http://e.com/?a=b", &long];
+        let bad = [
+            "",
+            "example.com/v1",
+            "ftp://example.com",
+            "file:///etc/passwd",
+            "http://u:p@example.com/",
+            "http://e.com/?a=b",
+            &long,
+        ];
         for endpoint in bad {
             assert!(check(endpoint, true).is_err(), "{endpoint}");
         }

@@ -8,6 +8,7 @@
 mod api;
 mod auth;
 mod catalog;
+pub mod demo;
 
 mod endpoint;
 mod error;

@@ -29,22 +29,31 @@ pub(crate) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path().to_string();
         let field = named_field(error.inner()).unwrap_or(if path == "." { "body" } else { &path }.to_owned());
-        ApiError::invalid(field, format!("the body is not what this route takes: {}", error.inner()))
+        ApiError::invalid(
+            field,
+            format!("the body is not what this route takes: {}", error.inner()),
+        )
     })?;
-    json.end().map_err(|error| ApiError::invalid("body", format!("the body goes on after its JSON: {error}")))?;
+    json.end()
+        .map_err(|error| ApiError::invalid("body", format!("the body goes on after its JSON: {error}")))?;
     Ok(value)
 }
 
 /// The field that serde quotes in "missing field `x`" and "unknown field `x`", which no path leads to.
 fn named_field(error: &serde_json::Error) -> Option<String> {
     let words = error.to_string();
-    let rest = words.strip_prefix("missing field `").or_else(|| words.strip_prefix("unknown field `"))?;
+    let rest = words
+        .strip_prefix("missing field `")
+        .or_else(|| words.strip_prefix("unknown field `"))?;
     rest.split('`').next().map(str::to_owned)
 }
 
 /// Reads an id such as `ord_17`.
 pub(crate) fn parse_id(field: &str, prefix: &str, text: &str) -> Result<u64, ApiError> {
-    let number = text.strip_prefix(prefix).and_then(|digits| digits.parse().ok()).filter(|number| *number > 0);
+    let number = text
+        .strip_prefix(prefix)
+        .and_then(|digits| digits.parse().ok())
+        .filter(|number| *number > 0);
     number.ok_or_else(|| ApiError::invalid(field, format!("{field} must be an id such as {prefix}17")))
 }
 
@@ -70,7 +79,12 @@ pub(crate) fn client_order_id(field: &'static str, text: &str) -> Result<ClientO
 }
 
 fn digest(domain: &[u8], text: &str) -> [u8; 16] {
-    let hash: [u8; 32] = Sha256::new().chain_update(domain).chain_update([0]).chain_update(text).finalize().into();
+    let hash: [u8; 32] = Sha256::new()
+        .chain_update(domain)
+        .chain_update([0])
+        .chain_update(text)
+        .finalize()
+        .into();
     let mut short = [0; 16];
     short.copy_from_slice(&hash[..16]);
     short
@@ -94,7 +108,10 @@ impl Page {
     fn limit(&self) -> Result<usize, ApiError> {
         let limit = self.limit.unwrap_or(LIMIT_DEFAULT);
         if limit == 0 || limit > LIMIT_MAX {
-            return Err(ApiError::invalid("limit", format!("limit must be between 1 and {LIMIT_MAX}")));
+            return Err(ApiError::invalid(
+                "limit",
+                format!("limit must be between 1 and {LIMIT_MAX}"),
+            ));
         }
         Ok(limit)
     }
@@ -105,7 +122,9 @@ impl<S: Send + Sync> FromRequestParts<S> for Page {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Page, ApiError> {
         let query = Query::<Page>::from_request_parts(parts, state).await;
-        query.map(|Query(page)| page).map_err(|error| ApiError::invalid("query", error.body_text()))
+        query
+            .map(|Query(page)| page)
+            .map_err(|error| ApiError::invalid("query", error.body_text()))
     }
 }
 

@@ -111,7 +111,10 @@ impl PlaceOrder {
             (Some(WireTimeInForce::Gtc), _) | (None, WireKind::Limit) => TimeInForce::Gtc,
             (Some(WireTimeInForce::Ioc), _) | (None, WireKind::Market) => TimeInForce::Ioc,
         };
-        let client_id = self.client_order_id.as_deref().map(|text| client_order_id("client_order_id", text));
+        let client_id = self
+            .client_order_id
+            .as_deref()
+            .map(|text| client_order_id("client_order_id", text));
         Ok(NewOrder {
             account,
             instrument: instrument.id,
@@ -128,7 +131,11 @@ impl PlaceOrder {
         let only = |of: WireSide, field: &'static str, given: bool| {
             let owner = if of == WireSide::Bid { "a bid" } else { "an ask" };
             let misplaced = given && side != of;
-            if misplaced { Err(ApiError::invalid(field, format!("{field} belongs to {owner}"))) } else { Ok(()) }
+            if misplaced {
+                Err(ApiError::invalid(field, format!("{field} belongs to {owner}")))
+            } else {
+                Ok(())
+            }
         };
         only(WireSide::Bid, "max_latency_ms", self.max_latency_ms.is_some())?;
         only(WireSide::Bid, "min_throughput_tps", self.min_throughput_tps.is_some())?;
@@ -148,7 +155,9 @@ impl PlaceOrder {
     fn bid_terms(&self) -> Result<Terms, ApiError> {
         let set = |field, names: &Option<Vec<String>>, bit: fn(&str) -> Option<u32>, known: &[&str]| {
             let names = names.as_deref().unwrap_or_default();
-            names.iter().try_fold(0, |set, name| bit(name).map(|bit| set | bit).ok_or_else(|| unknown(field, known)))
+            names.iter().try_fold(0, |set, name| {
+                bit(name).map(|bit| set | bit).ok_or_else(|| unknown(field, known))
+            })
         };
         let gpu_bit = |name: &str| GpuClass::from_name(name).map(GpuClass::bit);
         let region_bit = |name: &str| Region::from_name(name).map(Region::bit);
@@ -158,7 +167,10 @@ impl PlaceOrder {
             gpus: set("gpus", &self.gpus, gpu_bit, &GpuClass::NAMES)?,
             regions: set("regions", &self.regions, region_bit, &Region::NAMES)?,
         };
-        Ok(Terms::Bid { constraints, single: self.single.unwrap_or(false) })
+        Ok(Terms::Bid {
+            constraints,
+            single: self.single.unwrap_or(false),
+        })
     }
 
     fn ask_terms(&self) -> Result<Terms, ApiError> {
@@ -179,9 +191,10 @@ impl PlaceOrder {
 
 fn bounded(field: &'static str, value: Option<u32>) -> Result<Option<u32>, ApiError> {
     match value {
-        Some(value) if value > ATTRIBUTE_MAX => {
-            Err(ApiError::invalid(field, format!("{field} may be at most {ATTRIBUTE_MAX}")))
-        }
+        Some(value) if value > ATTRIBUTE_MAX => Err(ApiError::invalid(
+            field,
+            format!("{field} may be at most {ATTRIBUTE_MAX}"),
+        )),
         value => Ok(value),
     }
 }
@@ -278,13 +291,20 @@ fn order_json(app: &App, row: &OrderRow) -> Map<String, Value> {
     json.insert("id".into(), format!("ord_{}", order.id.0).into());
     json.insert("account".into(), account_name(order.account).into());
     json.insert("instrument".into(), app.catalog.symbol(order.instrument).into());
-    json.insert("side".into(), if order.side() == Side::Bid { "bid" } else { "ask" }.into());
+    json.insert(
+        "side".into(),
+        if order.side() == Side::Bid { "bid" } else { "ask" }.into(),
+    );
     json.insert("price".into(), credits_per_unit(order.price).into());
     json.insert("quantity".into(), order.quantity.0.into());
     json.insert("filled".into(), row.filled.0.into());
     json.insert("remaining".into(), order.remaining.0.into());
     json.insert("value".into(), credits(row.value).into());
-    let time_in_force = if order.time_in_force == TimeInForce::Gtc { "gtc" } else { "ioc" };
+    let time_in_force = if order.time_in_force == TimeInForce::Gtc {
+        "gtc"
+    } else {
+        "ioc"
+    };
     json.insert("time_in_force".into(), time_in_force.into());
     json.insert("status".into(), status_name(row.status, row.filled).into());
     json.insert("reason".into(), reason_name(row.status).into());
@@ -330,10 +350,20 @@ pub(crate) async fn list(State(app): State<Arc<App>>, account: Account, page: Pa
         Some("open") => true,
         Some(_) => return Err(ApiError::invalid("status", "status must be open or all")),
     };
-    let before = page.before.as_deref().map(|text| parse_id("before", "ord_", text)).transpose()?;
+    let before = page
+        .before
+        .as_deref()
+        .map(|text| parse_id("before", "ord_", text))
+        .transpose()?;
     let limit = page.limit()?;
-    let rows = app.fresh_view().await?.orders(account.id, open_only, before.map(OrderId), limit)?;
-    let next = rows.last().filter(|_| rows.len() == limit).map(|row| format!("ord_{}", row.order.id.0));
+    let rows = app
+        .fresh_view()
+        .await?
+        .orders(account.id, open_only, before.map(OrderId), limit)?;
+    let next = rows
+        .last()
+        .filter(|_| rows.len() == limit)
+        .map(|row| format!("ord_{}", row.order.id.0));
     let rows: Vec<Value> = rows.iter().map(|row| Value::Object(order_json(&app, row))).collect();
     Ok(Json(json!({ "orders": rows, "next_before": next })))
 }
@@ -355,7 +385,11 @@ pub(crate) async fn cancel(
     Path(order): Path<String>,
 ) -> Result<Json<Value>, ApiError> {
     let id = OrderId(parse_id("order", "ord_", &order)?);
-    app.execute(Command::CancelOrder { account: account.id, order: id }).await?;
+    app.execute(Command::CancelOrder {
+        account: account.id,
+        order: id,
+    })
+    .await?;
     let row = own_order(&app, account, &order).await?;
     Ok(Json(Value::Object(order_json(&app, &row))))
 }
@@ -363,6 +397,10 @@ pub(crate) async fn cancel(
 /// The account's order; another's is as unknown as none.
 async fn own_order(app: &App, account: Account, order: &str) -> Result<OrderRow, ApiError> {
     let id = OrderId(parse_id("order", "ord_", order)?);
-    let row = app.fresh_view().await?.order(id)?.filter(|row| row.order.account == account.id);
+    let row = app
+        .fresh_view()
+        .await?
+        .order(id)?
+        .filter(|row| row.order.account == account.id);
     row.ok_or_else(|| ApiError::not_found("order", "order_not_found", "no order of yours has this id"))
 }

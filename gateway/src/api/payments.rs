@@ -32,12 +32,23 @@ pub(crate) async fn purchase(
     if !app.dev {
         let message = "no payment processor is connected; credits are granted only by an exchange run with --dev";
         let code = "purchases_unavailable";
-        return Err(ApiError::new(StatusCode::FORBIDDEN, "invalid_request_error", code, message));
+        return Err(ApiError::new(
+            StatusCode::FORBIDDEN,
+            "invalid_request_error",
+            code,
+            message,
+        ));
     }
     let request: Purchase = parse(&body)?;
     let amount = parse_dollars("amount_usd", &request.amount_usd)?;
     let reference = reference(&request.reference)?;
-    let ack = app.execute(Command::PurchaseCredits { account: account.id, amount, reference }).await?;
+    let ack = app
+        .execute(Command::PurchaseCredits {
+            account: account.id,
+            amount,
+            reference,
+        })
+        .await?;
     let repeated = matches!(ack.events.as_slice(), [Event::PurchaseRepeated { .. }]);
     let body = json!({
         "account": account_name(account.id), "credits": credits(amount), "reference": request.reference,
@@ -58,9 +69,22 @@ pub(crate) async fn request_payout(
     account: Account,
     body: Bytes,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
-    let request: PayoutRequest = if body.is_empty() { PayoutRequest::default() } else { parse(&body)? };
-    let amount = request.amount_usd.as_deref().map(|text| parse_dollars("amount_usd", text)).transpose()?;
-    let ack = app.execute(Command::RequestPayout { account: account.id, amount }).await?;
+    let request: PayoutRequest = if body.is_empty() {
+        PayoutRequest::default()
+    } else {
+        parse(&body)?
+    };
+    let amount = request
+        .amount_usd
+        .as_deref()
+        .map(|text| parse_dollars("amount_usd", text))
+        .transpose()?;
+    let ack = app
+        .execute(Command::RequestPayout {
+            account: account.id,
+            amount,
+        })
+        .await?;
     for event in &ack.events {
         if let Event::PayoutRequested { payout, amount, .. } = event {
             let amount_usd = format!("{:.2}", dollars(amount.0.into()));

@@ -82,7 +82,9 @@ pub(crate) async fn status(
     };
     let withdrawn = withdraw(&app, account.id, instrument.id).await?;
     let Some(quote) = quote else {
-        return Ok(Json(json!({ "model": request.model, "status": "offline", "withdrawn": withdrawn })));
+        return Ok(Json(
+            json!({ "model": request.model, "status": "offline", "withdrawn": withdrawn }),
+        ));
     };
     let ack = app.execute(Command::PlaceOrder(quote)).await?;
     let order = ack.events.iter().find_map(|event| match event {
@@ -126,20 +128,32 @@ impl ProviderStatus {
         let text = match value {
             Value::Number(number) => number.to_string(),
             Value::String(text) => text.clone(),
-            _ => return Err(ApiError::invalid(field, format!("{field} must be a number or a decimal string"))),
+            _ => {
+                return Err(ApiError::invalid(
+                    field,
+                    format!("{field} must be a number or a decimal string"),
+                ));
+            }
         };
         let exact = parse_dollars_per_unit(field, &text)?;
-        exact.0.checked_next_multiple_of(tick.0).map(Price).ok_or_else(|| ApiError::invalid(field, "too large"))
+        exact
+            .0
+            .checked_next_multiple_of(tick.0)
+            .map(Price)
+            .ok_or_else(|| ApiError::invalid(field, "too large"))
     }
 }
 
 /// Cancels the provider's open asks for the instrument; says how many. One that traded away meanwhile is no error.
 async fn withdraw(app: &App, account: AccountId, instrument: InstrumentId) -> Result<usize, ApiError> {
     let open = app.fresh_view().await?.orders(account, true, None, OPEN_ORDERS_SEEN)?;
-    let mine = |row: &&gollem_projections::OrderRow| row.order.instrument == instrument && row.order.side() == Side::Ask;
+    let mine =
+        |row: &&gollem_projections::OrderRow| row.order.instrument == instrument && row.order.side() == Side::Ask;
     let quotes: Vec<OrderId> = open.iter().filter(mine).map(|row| row.order.id).collect();
     for order in &quotes {
-        app.ingress.execute(Command::CancelOrder { account, order: *order }).await?;
+        app.ingress
+            .execute(Command::CancelOrder { account, order: *order })
+            .await?;
     }
     Ok(quotes.len())
 }

@@ -40,7 +40,10 @@ impl Call {
             limit,
             quantity: self.request.worst_case(&spec.weights)?,
             time_in_force: TimeInForce::Ioc,
-            terms: Terms::Bid { constraints: self.limits.constraints(), single: true },
+            terms: Terms::Bid {
+                constraints: self.limits.constraints(),
+                single: true,
+            },
         };
         let ack = self.app.execute(Command::PlaceOrder(order)).await?;
         for event in &ack.events {
@@ -53,7 +56,10 @@ impl Call {
                         quantity: trade.quantity,
                     });
                 }
-                Event::OrderClosed { reason: CloseReason::Unfilled(miss), .. } => return Err((*miss).into()),
+                Event::OrderClosed {
+                    reason: CloseReason::Unfilled(miss),
+                    ..
+                } => return Err((*miss).into()),
                 _ => {}
             }
         }
@@ -83,7 +89,11 @@ impl Call {
     /// Settles a call that delivered nothing. A failure to settle is logged: the contract then returns by expiry.
     pub(crate) async fn settle_nothing(&self, bought: &Bought, outcome: Outcome) {
         if let Err(error) = self.settle(bought, &Measured::default(), outcome).await {
-            tracing::error!(contract = bought.contract.0, code = error.code, "a contract was not settled");
+            tracing::error!(
+                contract = bought.contract.0,
+                code = error.code,
+                "a contract was not settled"
+            );
         }
     }
 }

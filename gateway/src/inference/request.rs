@@ -38,10 +38,22 @@ impl ChatRequest {
         let mut fields: Map<String, Value> = parse(body)?;
         let model = match fields.get("model") {
             Some(Value::String(model)) => model.clone(),
-            _ => return Err(ApiError::invalid("model", "model must be a string: the name of a listed instrument")),
+            _ => {
+                return Err(ApiError::invalid(
+                    "model",
+                    "model must be a string: the name of a listed instrument",
+                ));
+            }
         };
-        if fields.get("messages").and_then(Value::as_array).is_none_or(Vec::is_empty) {
-            return Err(ApiError::invalid("messages", "messages must be a list with at least one message"));
+        if fields
+            .get("messages")
+            .and_then(Value::as_array)
+            .is_none_or(Vec::is_empty)
+        {
+            return Err(ApiError::invalid(
+                "messages",
+                "messages must be a list with at least one message",
+            ));
         }
         if fields.get("n").is_some_and(|n| !n.is_null() && n.as_u64() != Some(1)) {
             return Err(ApiError::invalid("n", "n must be 1"));
@@ -51,7 +63,9 @@ impl ChatRequest {
             Some(Value::Bool(stream)) => *stream,
             Some(_) => return Err(ApiError::invalid("stream", "stream must be true or false")),
         };
-        let include_usage = fields.get("stream_options").and_then(|options| options.get("include_usage")?.as_bool());
+        let include_usage = fields
+            .get("stream_options")
+            .and_then(|options| options.get("include_usage")?.as_bool());
         let output_max = output_max(&fields)?;
         if output_max.is_none() {
             fields.insert("max_tokens".into(), OUTPUT_TOKENS_DEFAULT.into());
@@ -114,7 +128,9 @@ impl Limits {
         let text = |name: &'static str| match headers.get(name) {
             None => Ok(None),
             Some(value) => {
-                let text = value.to_str().map_err(|_| ApiError::invalid(name, format!("{name} must be a number")));
+                let text = value
+                    .to_str()
+                    .map_err(|_| ApiError::invalid(name, format!("{name} must be a number")));
                 text.map(|text| Some(text.trim()))
             }
         };
@@ -123,7 +139,9 @@ impl Limits {
             parsed.map_err(|_| ApiError::invalid(name, format!("{name} must be a whole number")))
         };
         Ok(Limits {
-            max_price: text("x-max-price")?.map(|text| parse_dollars_per_unit("x-max-price", text)).transpose()?,
+            max_price: text("x-max-price")?
+                .map(|text| parse_dollars_per_unit("x-max-price", text))
+                .transpose()?,
             max_latency_ms: whole("x-max-latency")?,
             min_throughput_tps: whole("x-min-throughput")?,
         })
@@ -154,7 +172,10 @@ impl Generate {
     pub(crate) fn parse(body: &Bytes) -> Result<Generate, ApiError> {
         let request: Generate = parse(body)?;
         if request.stream {
-            return Err(ApiError::invalid("stream", "this route does not stream; use /v1/chat/completions"));
+            return Err(ApiError::invalid(
+                "stream",
+                "this route does not stream; use /v1/chat/completions",
+            ));
         }
         if request.prompt.is_empty() {
             return Err(ApiError::invalid("prompt", "prompt must not be empty"));
@@ -197,7 +218,11 @@ mod tests {
     fn the_worst_case_covers_every_byte_and_every_allowed_token() {
         let text = r#"{"model":"m","messages":[{"role":"user","content":"hi"}],"max_tokens":100}"#;
         let request = parse_text(text).unwrap();
-        let weights = TokenWeights { input: 1_000, cached_input: 250, output: 4_000 };
+        let weights = TokenWeights {
+            input: 1_000,
+            cached_input: 250,
+            output: 4_000,
+        };
         assert_eq!(request.worst_case(&weights).unwrap(), Quantity(text.len() as u64 + 400));
         assert_eq!(request.forwarded, text, "an untouched body is forwarded as it came");
     }
@@ -221,7 +246,11 @@ mod tests {
     #[test]
     fn bad_calls_are_refused_by_field() {
         let check = |text: &str, param: &str| {
-            assert_eq!(parse_text(text).expect_err(text).param.as_deref(), Some(param), "{text}");
+            assert_eq!(
+                parse_text(text).expect_err(text).param.as_deref(),
+                Some(param),
+                "{text}"
+            );
         };
         check("{", "body");
         check("[]", "body");
@@ -233,7 +262,10 @@ mod tests {
         check(r#"{"model":"m","messages":[{}],"stream":"yes"}"#, "stream");
         check(r#"{"model":"m","messages":[{}],"max_tokens":0}"#, "max_tokens");
         check(r#"{"model":"m","messages":[{}],"max_tokens":-1}"#, "max_tokens");
-        check(r#"{"model":"m","messages":[{}],"max_completion_tokens":1e9}"#, "max_completion_tokens");
+        check(
+            r#"{"model":"m","messages":[{}],"max_completion_tokens":1e9}"#,
+            "max_completion_tokens",
+        );
     }
 
     #[test]
@@ -242,8 +274,14 @@ mod tests {
         headers.insert("x-max-price", "0.00000135".parse().unwrap());
         headers.insert("x-max-latency", "400".parse().unwrap());
         let limits = Limits::from_headers(&headers).unwrap();
-        assert_eq!((limits.max_price, limits.max_latency_ms), (Some(Price(135_000)), Some(400)));
+        assert_eq!(
+            (limits.max_price, limits.max_latency_ms),
+            (Some(Price(135_000)), Some(400))
+        );
         headers.insert("x-max-latency", "soon".parse().unwrap());
-        assert_eq!(Limits::from_headers(&headers).expect_err("words").param.as_deref(), Some("x-max-latency"));
+        assert_eq!(
+            Limits::from_headers(&headers).expect_err("words").param.as_deref(),
+            Some("x-max-latency")
+        );
     }
 }

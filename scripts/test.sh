@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Everything that must hold before a commit lands: format, lints, tests, docs. The last line is the count of tests.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+step() { printf '\n== %s (%ss)\n' "$*" "$SECONDS"; }
+
+step "format"
+cargo fmt --all --check
+
+step "clippy"
+cargo clippy --workspace --all-targets --quiet -- -D warnings
+
+step "docs"
+RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
+
+step "client packages for the end-to-end tests"
+scripts/test-clients.sh
+
+step "tests"
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+status=0
+GOLLEM_TEST_PYTHON=target/test-clients/bin/python cargo test --workspace --no-fail-fast 2>&1 | tee "$log" || status=$?
+
+grep -h 'skipped:' "$log" || true
+passed=$(awk '/^test result:/ { n += $4 } END { print n + 0 }' "$log")
+failed=$(awk '/^test result:/ { n += $6 } END { print n + 0 }' "$log")
+skipped=$(grep -c 'skipped:' "$log" || true)
+printf '\n%s passed, %s failed, %s skipped\n' "$passed" "$failed" "$skipped"
+exit "$status"
