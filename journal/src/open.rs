@@ -65,9 +65,7 @@ pub fn open<V>(
     witnessed: u64,
     visit: &mut dyn FnMut(Record<'_>) -> Result<(), V>,
 ) -> Result<Opened, OpenError<V>> {
-    let storage = FileStorage::new(dir);
-    storage.create_dir().map_err(read_error(&storage, "create", ""))?;
-    open_in(storage, options, witnessed, visit)
+    open_in(FileStorage::new(dir), options, witnessed, visit)
 }
 
 /// [`open`] on any storage.
@@ -89,6 +87,7 @@ pub fn open_in<S: Storage, V>(
             max: SEGMENT_BYTES_MAX,
         });
     }
+    storage.create_dir().map_err(read_error(&storage, "create", ""))?;
     let lock = storage.lock().map_err(read_error(&storage, "lock", "lock"))?;
     let lock = lock.ok_or_else(|| OpenError::Locked {
         path: storage.path("lock"),

@@ -272,6 +272,10 @@ impl Storage for SimStorage {
     type File = SimFile;
     type Lock = SimLock;
 
+    fn create_dir(&self) -> io::Result<()> {
+        Ok(())
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         PathBuf::from("sim").join(name)
     }

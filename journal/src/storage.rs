@@ -18,6 +18,13 @@ pub trait Storage: Clone + Send + Sync + 'static {
     /// Held as long as the writer lives.
     type Lock: Send + std::fmt::Debug;
 
+    /// Creates the folder, and makes each new level durable in its parent.
+    ///
+    /// # Errors
+    ///
+    /// A level cannot be created or synced.
+    fn create_dir(&self) -> io::Result<()>;
+
     /// Where `name` lies, for messages.
     fn path(&self, name: &str) -> PathBuf;
     /// Names of all files in the folder, in no order.
@@ -116,13 +123,13 @@ impl FileStorage {
     pub fn new(dir: &Path) -> Self {
         Self { dir: dir.to_path_buf() }
     }
+}
 
-    /// Creates the folder, and makes each new level durable in its parent.
-    ///
-    /// # Errors
-    ///
-    /// A level cannot be created or synced.
-    pub fn create_dir(&self) -> io::Result<()> {
+impl Storage for FileStorage {
+    type File = File;
+    type Lock = File;
+
+    fn create_dir(&self) -> io::Result<()> {
         let missing: Vec<&Path> = self.dir.ancestors().take_while(|level| !level.exists()).collect();
         for level in missing.into_iter().rev().filter(|level| !level.as_os_str().is_empty()) {
             match fs::create_dir(level) {
@@ -134,11 +141,6 @@ impl FileStorage {
         }
         Ok(())
     }
-}
-
-impl Storage for FileStorage {
-    type File = File;
-    type Lock = File;
 
     fn path(&self, name: &str) -> PathBuf {
         self.dir.join(name)

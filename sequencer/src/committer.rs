@@ -4,20 +4,20 @@ use crate::batch::Batch;
 use crate::feed::Feed;
 use crate::sequencer::{Health, Shared};
 use crossbeam_channel::{Receiver, Sender};
-use gollem_journal::{WriteError, Writer};
+use gollem_journal::{FileStorage, Storage, WriteError, Writer};
 use std::sync::Arc;
 
 /// Everything the committer thread owns.
 #[derive(Debug)]
-pub(crate) struct Committer {
-    pub(crate) writer: Writer,
+pub(crate) struct Committer<S: Storage = FileStorage> {
+    pub(crate) writer: Writer<S>,
     pub(crate) from_matcher: Receiver<Batch>,
     pub(crate) to_matcher: Sender<Batch>,
     pub(crate) feed: Option<Feed>,
     pub(crate) shared: Arc<Shared>,
 }
 
-impl Committer {
+impl<S: Storage> Committer<S> {
     /// Runs until the matcher is gone, then closes the journal cleanly.
     ///
     /// # Errors

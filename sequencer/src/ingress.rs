@@ -1,9 +1,11 @@
 //! The way in: a bounded queue that refuses at once when it is full.
 
-use crossbeam_channel::{Sender, TrySendError};
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use gollem_engine::{Command, Engine, Event, Timestamp};
 use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use tokio::sync::oneshot;
 
@@ -32,7 +34,10 @@ pub enum SubmitError {
 
 /// What the matcher thread can be asked.
 pub(crate) enum Message {
-    Command { command: Command, reply: oneshot::Sender<Ack> },
+    Command {
+        command: Command,
+        reply: oneshot::Sender<Ack>,
+    },
     Inspect(Box<dyn FnOnce(&Engine) + Send>),
     Stop,
 }
@@ -47,15 +52,44 @@ impl fmt::Debug for Message {
     }
 }
 
+/// The matcher's end of the queue. When it goes, for whatever reason, nobody is left waiting for an answer: a
+/// bounded crossbeam channel keeps its messages until the last *sender* is gone, so they are dropped here.
+#[derive(Debug)]
+pub(crate) struct Intake {
+    pub(crate) queue: Receiver<Message>,
+    closed: Arc<AtomicBool>,
+}
+
+impl Drop for Intake {
+    fn drop(&mut self) {
+        // First the flag, then the messages: whoever queues one after this reads the flag and does not wait.
+        self.closed.store(true, Ordering::SeqCst);
+        self.queue.try_iter().for_each(drop);
+    }
+}
+
 /// A handle to submit commands; clone it freely.
 #[derive(Clone, Debug)]
 pub struct Ingress {
     queue: Sender<Message>,
+    closed: Arc<AtomicBool>,
 }
 
 impl Ingress {
-    pub(crate) fn new(queue: Sender<Message>) -> Ingress {
-        Ingress { queue }
+    /// A queue for that many messages.
+    pub(crate) fn new(messages_max: usize) -> (Ingress, Intake) {
+        let (sender, receiver) = bounded(messages_max);
+        let closed = Arc::new(AtomicBool::new(false));
+        (
+            Ingress {
+                queue: sender,
+                closed: Arc::clone(&closed),
+            },
+            Intake {
+                queue: receiver,
+                closed,
+            },
+        )
     }
 
     /// Queues a command. The command takes effect whether or not the answer is awaited.
@@ -95,7 +129,12 @@ impl Ingress {
         self.queue.try_send(message).map_err(|error| match error {
             TrySendError::Full(_) => SubmitError::Overloaded,
             TrySendError::Disconnected(_) => SubmitError::Unavailable,
-        })
+        })?;
+        if self.closed.load(Ordering::SeqCst) {
+            Err(SubmitError::Unavailable)
+        } else {
+            Ok(())
+        }
     }
 
     /// Asks the matcher to stop after what is queued; waits for room in the queue.
@@ -123,6 +162,8 @@ impl Future for PendingAck {
     type Output = Result<Ack, SubmitError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.0).poll(context).map_err(|_| SubmitError::Unavailable)
+        Pin::new(&mut self.0)
+            .poll(context)
+            .map_err(|_| SubmitError::Unavailable)
     }
 }

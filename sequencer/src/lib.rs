@@ -24,5 +24,5 @@ mod sequencer;
 
 pub use feed::{AppliedInput, Feed, FeedBatch};
 pub use ingress::{Ack, Ingress, PendingAck, SubmitError};
-pub use replica::{Replica, ReplayError};
+pub use replica::{ReplayError, Replica};
 pub use sequencer::{Health, Options, Pinning, Sequencer, StartError, Status, StopError, Stopped};

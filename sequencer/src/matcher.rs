@@ -3,7 +3,7 @@
 
 use crate::batch::{Batch, Reply};
 use crate::clock::Clock;
-use crate::ingress::Message;
+use crate::ingress::{Intake, Message};
 use crossbeam_channel::{Receiver, Sender, TryRecvError, after, never, select};
 use gollem_engine::{Command, Engine, Input};
 use gollem_journal::Encoder;
@@ -15,7 +15,7 @@ pub(crate) struct Matcher {
     pub(crate) engine: Engine,
     pub(crate) encoder: Encoder,
     pub(crate) clock: Clock,
-    pub(crate) ingress: Receiver<Message>,
+    pub(crate) intake: Intake,
     pub(crate) to_committer: Sender<Batch>,
     pub(crate) from_committer: Receiver<Batch>,
     /// Gathers what arrives.
@@ -55,7 +55,7 @@ impl Matcher {
     /// Takes what is queued without waiting, as long as the open batch has room.
     fn take_waiting(&mut self) {
         while !self.stopping && !self.open.is_full() {
-            match self.ingress.try_recv() {
+            match self.intake.queue.try_recv() {
                 Ok(message) => self.take(message),
                 Err(TryRecvError::Empty) => return,
                 Err(TryRecvError::Disconnected) => self.stopping = true,
@@ -72,7 +72,11 @@ impl Matcher {
     }
 
     fn apply(&mut self, command: Command, reply: Reply) {
-        let input = Input { seq: self.encoder.next_seq(), at: self.clock.stamp(), command };
+        let input = Input {
+            seq: self.encoder.next_seq(),
+            at: self.clock.stamp(),
+            command,
+        };
         if let Err(error) = self.open.apply(&mut self.engine, &mut self.encoder, &input, reply) {
             // The caller sees its reply dropped, which means unavailable.
             tracing::error!(%error, command = ?input.command, "a command does not fit a journal record");
@@ -81,7 +85,10 @@ impl Matcher {
 
     /// Lets a deadline that is due take effect, as an input like any other.
     fn fire_deadlines(&mut self) {
-        let due = self.engine.next_deadline().is_some_and(|deadline| deadline <= self.clock.stamp());
+        let due = self
+            .engine
+            .next_deadline()
+            .is_some_and(|deadline| deadline <= self.clock.stamp());
         if due && !self.stopping && !self.open.is_full() {
             self.apply(Command::Tick, None);
         }
@@ -98,8 +105,12 @@ impl Matcher {
     /// committer is gone.
     fn wait(&mut self) -> bool {
         let full = self.open.is_full() || self.stopping;
-        let ingress = if full { never() } else { self.ingress.clone() };
-        let returned = if self.spare.is_some() { never() } else { self.from_committer.clone() };
+        let ingress = if full { never() } else { self.intake.queue.clone() };
+        let returned = if self.spare.is_some() {
+            never()
+        } else {
+            self.from_committer.clone()
+        };
         let deadline = self.engine.next_deadline().filter(|_| !full);
         let timer = deadline.map_or_else(never, |at| {
             after(Duration::from_nanos(at.0.saturating_sub(self.clock.stamp().0)))

@@ -9,7 +9,7 @@ use crate::matcher::Matcher;
 use crate::replica::{ReplayError, Replica};
 use crossbeam_channel::bounded;
 use gollem_engine::{Engine, Event, Timestamp};
-use gollem_journal::{Durable, OpenError, Recovery, WriteError};
+use gollem_journal::{Durable, FileStorage, OpenError, Recovery, Storage, WriteError};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
@@ -44,7 +44,12 @@ impl Options {
     /// The defaults for a journal in that folder.
     pub fn new(journal_dir: PathBuf) -> Options {
         let journal = gollem_journal::Options::default();
-        Options { journal_dir, journal, queue_commands_max: 8_192, pinning: Pinning::Auto }
+        Options {
+            journal_dir,
+            journal,
+            queue_commands_max: 8_192,
+            pinning: Pinning::Auto,
+        }
     }
 }
 
@@ -158,8 +163,28 @@ impl Sequencer {
         feed: Option<Feed>,
         observe: &mut dyn FnMut(u64, Timestamp, &[Event]),
     ) -> Result<Sequencer, StartError> {
+        Sequencer::start_in(
+            FileStorage::new(&options.journal_dir),
+            options,
+            witnessed,
+            feed,
+            observe,
+        )
+    }
+
+    /// [`Sequencer::start`] on any storage, for tests that break the disk.
+    ///
+    /// # Errors
+    /// As [`Sequencer::start`].
+    pub fn start_in<S: Storage>(
+        storage: S,
+        options: &Options,
+        witnessed: u64,
+        feed: Option<Feed>,
+        observe: &mut dyn FnMut(u64, Timestamp, &[Event]),
+    ) -> Result<Sequencer, StartError> {
         let mut replica = Replica::default();
-        let opened = gollem_journal::open(&options.journal_dir, &options.journal, witnessed, &mut |record| {
+        let opened = gollem_journal::open_in(storage, &options.journal, witnessed, &mut |record| {
             let events = replica.apply(&record)?;
             observe(record.seq, Timestamp(record.time_ns), events);
             Ok(())
@@ -170,7 +195,7 @@ impl Sequencer {
             journal_bytes: AtomicU64::new(opened.writer.bytes_written()),
             health: AtomicU8::new(Health::Running as u8),
         });
-        let (queue, ingress) = bounded(options.queue_commands_max);
+        let (ingress, intake) = Ingress::new(options.queue_commands_max);
         // Each channel can hold every batch there is, so no send ever blocks.
         let (to_committer, from_matcher) = bounded(2);
         let (to_matcher, from_committer) = bounded(2);
@@ -178,15 +203,20 @@ impl Sequencer {
             engine: replica.into_engine(),
             encoder: opened.encoder,
             clock: Clock::starting_at(Timestamp(recovery.last_time_ns)),
-            ingress,
+            intake,
             to_committer,
             from_committer,
             open: Batch::default(),
             spare: Some(Batch::default()),
             stopping: false,
         };
-        let committer =
-            Committer { writer: opened.writer, from_matcher, to_matcher, feed, shared: Arc::clone(&shared) };
+        let committer = Committer {
+            writer: opened.writer,
+            from_matcher,
+            to_matcher,
+            feed,
+            shared: Arc::clone(&shared),
+        };
         let core = core_to_pin(options.pinning);
         let matcher = spawn("matcher", move || {
             if let Some(core) = core
@@ -197,7 +227,13 @@ impl Sequencer {
             matcher.run()
         })?;
         let committer = spawn("committer", move || committer.run())?;
-        Ok(Sequencer { ingress: Ingress::new(queue), shared, matcher, committer, recovery })
+        Ok(Sequencer {
+            ingress,
+            shared,
+            matcher,
+            committer,
+            recovery,
+        })
     }
 
     /// A handle to submit commands.
@@ -225,7 +261,10 @@ impl Sequencer {
         let closed = self.committer.join().map_err(|_| StopError::Panicked("committer"))?;
         closed?;
         self.shared.set_health(Health::Stopped);
-        Ok(Stopped { engine, journal_bytes: self.shared.journal_bytes.load(Ordering::Relaxed) })
+        Ok(Stopped {
+            engine,
+            journal_bytes: self.shared.journal_bytes.load(Ordering::Relaxed),
+        })
     }
 }
 
@@ -233,7 +272,10 @@ fn spawn<T: Send + 'static>(
     name: &str,
     body: impl FnOnce() -> T + Send + 'static,
 ) -> Result<JoinHandle<T>, StartError> {
-    Builder::new().name(name.to_owned()).spawn(body).map_err(StartError::Thread)
+    Builder::new()
+        .name(name.to_owned())
+        .spawn(body)
+        .map_err(StartError::Thread)
 }
 
 fn core_to_pin(pinning: Pinning) -> Option<core_affinity::CoreId> {

@@ -28,7 +28,8 @@ pub(crate) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     let mut json = serde_json::Deserializer::from_slice(body);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path().to_string();
-        let field = named_field(error.inner()).unwrap_or(if path == "." { "body" } else { &path }.to_owned());
+        let broken = error.inner().is_syntax() || error.inner().is_eof() || path == "." || path.contains('?');
+        let field = named_field(error.inner()).unwrap_or(if broken { "body".to_owned() } else { path });
         ApiError::invalid(
             field,
             format!("the body is not what this route takes: {}", error.inner()),
@@ -147,8 +148,8 @@ mod tests {
             assert_eq!(error.param.as_deref(), Some(param), "{body}");
         };
         check("", "body");
-        check("{\"price\":", "price");
-        check("[]", "price");
+        check("{\"price\":", "body");
+        check("[]", "body");
         check("{}", "price");
         check("{\"price\":1.5}", "price");
         check("{\"price\":\"1\",\"extra\":1}", "extra");

@@ -134,7 +134,7 @@ async fn open_provider(
     mocks: &mut Vec<Mock>,
 ) -> anyhow::Result<Provider> {
     let key = account_key(app, admin, &format!("demo-{name}"), &["read", "provide"]).await?;
-    let client = Client::new(&admin.base_url().to_owned(), Some(&key))?;
+    let client = Client::new(admin.base_url(), Some(&key))?;
     let (latency_ms, throughput_tps) = character(name);
     let (first_token, tokens_per_s) = match speed {
         Speed::Max => (Duration::ZERO, 0),
@@ -173,7 +173,7 @@ async fn open_buyers(app: &App, admin: &Client) -> anyhow::Result<Vec<String>> {
     let mut buyers = Vec::new();
     for number in 1..=BUYERS {
         let key = account_key(app, admin, &format!("demo-buyer-{number}"), &["read", "trade"]).await?;
-        let client = Client::new(&admin.base_url().to_owned(), Some(&key))?;
+        let client = Client::new(admin.base_url(), Some(&key))?;
         let purchase = json!({ "amount_usd": PURCHASE_USD, "reference": format!("demo-{number}-{now}") });
         expect(client.post("/v1/purchases", &purchase).await?, &[StatusCode::CREATED])?;
         buyers.push(key);
