@@ -1,5 +1,5 @@
 //! What the views store. Rows are bincode `legacy()`; a folder written by another version of these types is
-//! recognised by [`LAYOUT`] and rebuilt.
+//! recognised by `LAYOUT` and rebuilt.
 
 use bincode::{Decode, Encode};
 use gollem_engine::{

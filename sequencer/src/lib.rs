@@ -8,7 +8,7 @@
 //!
 //! Two batches go round between the two threads: while one is on its way to disk the other gathers
 //! what arrives, so a group is as large as the disk is slow. The matcher may run ahead of the disk, its
-//! output may not: events and replies sit inside a [`batch::Batch`], and the only way to get them out
+//! output may not: events and replies sit inside a `batch::Batch`, and the only way to get them out
 //! takes a [`gollem_journal::Durable`], which only a successful sync can make.
 //!
 //! Deliberately absent: HTTP, views, and any rule of the market.

@@ -1,9 +1,9 @@
 //! Inference through the market. The way of a call:
 //!
-//! 1. read the request and price its worst case ([`request`]);
-//! 2. one command matches it and moves the worst case into escrow ([`contract`]); durable from here on;
-//! 3. send it to the matched provider ([`upstream`]);
-//! 4. pass the answer on ([`plain`], [`stream`]) and meter it ([`meter`]);
+//! 1. read the request and price its worst case (`request`);
+//! 2. one command matches it and moves the worst case into escrow (`contract`); durable from here on;
+//! 3. send it to the matched provider (`upstream`);
+//! 4. pass the answer on (`plain`, `stream`) and meter it (`meter`);
 //! 5. one command settles what was delivered, the rest returns; the last bytes leave when that is durable.
 //!
 //! Steps 2 to 5 run in a task of their own, to the end, even when the client leaves: a contract is always settled.
