@@ -1,0 +1,106 @@
+//! Both benchmarks, small: they end well, and programs can read what they print.
+
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+use serde_json::Value;
+use std::process::Command;
+
+/// Runs `gollem-bench` and returns its exit code and standard output.
+fn bench(arguments: &[&str]) -> (i32, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_gollem-bench"))
+        .args(arguments)
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), "", "{arguments:?}");
+    (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
+}
+
+/// The JSON lines of a run that ends well.
+fn measurements(arguments: &[&str]) -> Vec<Value> {
+    let (code, text) = bench(arguments);
+    assert_eq!(code, 0);
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn check_numbers(measurement: &Value, keys: &[&str]) {
+    for key in keys {
+        assert!(
+            measurement[key].as_f64().is_some_and(|number| number > 0.0),
+            "{key} in {measurement}"
+        );
+    }
+}
+
+#[test]
+fn the_engine_bench_prints_its_figures_and_the_same_state_for_the_same_seed() {
+    let run = |seed| {
+        let mut lines = measurements(&["engine", "--commands", "3000", "--seed", seed, "--json"]);
+        assert_eq!(lines.len(), 1);
+        lines.remove(0)
+    };
+    let (first, again, other) = (run("1"), run("1"), run("2"));
+    check_numbers(&first, &["commands_per_s", "p50_ns", "p99_ns", "p999_ns", "trades"]);
+    assert_eq!(
+        (&first["engine"], &first["commands"]),
+        (&Value::from("gollem"), &Value::from(3_000))
+    );
+    assert_eq!(first["workload"], "calls");
+    assert_eq!(
+        (&first["state_hash"], &first["trades"]),
+        (&again["state_hash"], &again["trades"])
+    );
+    assert_ne!(first["state_hash"], other["state_hash"]);
+}
+
+#[test]
+fn the_pipeline_bench_prints_its_figures_and_leaves_nothing_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().to_str().unwrap();
+    let volume = ["--commands", "5000", "--rates", "200,1000", "--seconds", "1"];
+    let lines = measurements(&[&["pipeline", "--dir", path, "--json"], volume.as_slice()].concat());
+    assert_eq!(lines.len(), 3);
+    check_numbers(&lines[0], &["durable_commands_per_s", "bytes_per_command"]);
+    for (line, rate) in lines[1..].iter().zip([200, 1_000]) {
+        assert_eq!(
+            (&line["rate"], &line["commands"]),
+            (&Value::from(rate), &Value::from(rate))
+        );
+        check_numbers(
+            line,
+            &[
+                "p50_us",
+                "p99_us",
+                "p999_us",
+                "max_us",
+                "fdatasync_p50_us",
+                "ack_p50_per_fdatasync",
+            ],
+        );
+        assert!(line["p50_us"].as_f64() <= line["max_us"].as_f64(), "{line}");
+    }
+    assert_eq!(
+        dir.path().read_dir().unwrap().count(),
+        0,
+        "the temporary folder is removed"
+    );
+}
+
+#[test]
+fn people_get_tables() {
+    let dir = tempfile::tempdir().unwrap();
+    let (code, engine) = bench(&["engine", "--commands", "1000"]);
+    assert!(code == 0 && engine.contains("\n  commands/s "), "{engine}");
+    let arguments = ["pipeline", "--commands", "1", "--rates", "1", "--seconds", "1", "--dir"];
+    let (code, pipeline) = bench(&[arguments.as_slice(), &[dir.path().to_str().unwrap()]].concat());
+    assert!(code == 0 && pipeline.contains("\n  open loop, 1/s "), "{pipeline}");
+}
+
+#[test]
+fn a_folder_that_does_not_exist_is_a_failure_with_its_name() {
+    let output = Command::new(env!("CARGO_BIN_EXE_gollem-bench"))
+        .args(["pipeline", "--dir", "no/such/folder"])
+        .output();
+    let output = output.unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("no/such/folder"));
+}

@@ -1,0 +1,261 @@
+//! What can be wrong, one variant for each thing a person would do about it: correct the command line, look at the
+//! disk, or restore from a copy.
+
+use crate::verify::Refusal;
+use gollem_journal::{Damage, ScanError};
+use serde::Serialize;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+
+/// Why a journal was not found sound.
+#[derive(Debug, Error)]
+pub(crate) enum Failure {
+    /// Correct the argument.
+    #[error("no journal: {} {why}", path.display())]
+    NoJournal { path: PathBuf, why: &'static str },
+    /// Look at the disk and the rights on it.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Unreadable {
+        action: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
+    /// Follow the advice.
+    #[error("{0}")]
+    Damaged(Finding),
+}
+
+/// Damage, and where it is.
+#[derive(Debug, Error)]
+#[error("{what}")]
+pub(crate) struct Finding {
+    /// The damaged file or the one that holds the bad input, where that is known.
+    pub(crate) file: Option<PathBuf>,
+    /// Where in the file, when the journal's bytes are damaged.
+    pub(crate) offset: Option<u64>,
+    /// Which input: the one that should be there, cannot be applied, or after which the ledger is wrong.
+    pub(crate) seq: u64,
+    /// The last input that passed every check.
+    pub(crate) sound_seq: u64,
+    pub(crate) what: String,
+    pub(crate) advice: &'static str,
+}
+
+/// A failure for programs. Absent keys do not apply.
+#[derive(Debug, Serialize)]
+struct Json<'a> {
+    sound: bool,
+    error: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<&'a Path>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    offset: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seq: Option<u64>,
+    /// The last input that passed every check.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_seq: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    advice: Option<&'static str>,
+}
+
+const RESTORE: &str = "restore the journal from a copy; until then start no exchange on this folder and keep it as \
+    evidence. Nothing was changed";
+const PUT_BACK: &str = "put the missing segment file back from a copy; until then start no exchange on this folder. \
+    Nothing was changed";
+const NEWER: &str = "a newer version of the program wrote this journal: verify it with that version";
+const STOP: &str = "stop the exchange and keep the journal: the engine made or lost money, or another version of it \
+    wrote this journal";
+
+impl Failure {
+    /// The failure of a reading of the journal in `journal` whose inputs were sound through `sound_seq`.
+    pub(crate) fn of_scan(error: ScanError<Refusal>, journal: &Path, sound_seq: u64) -> Failure {
+        match error {
+            ScanError::Io { action, path, source } => Failure::Unreadable { action, path, source },
+            ScanError::Corrupt {
+                path,
+                offset,
+                expected_seq,
+                damage,
+                next_valid_seq,
+            } => {
+                let later = next_valid_seq.map_or_else(String::new, |seq| format!("; seq {seq} after it is valid"));
+                Failure::Damaged(Finding {
+                    file: Some(path),
+                    offset: Some(offset),
+                    seq: expected_seq,
+                    sound_seq,
+                    what: format!("{damage}{later}"),
+                    advice: advice_for(damage),
+                })
+            }
+            ScanError::BelowWitness {
+                path,
+                last_seq,
+                witnessed,
+            } => Failure::Damaged(Finding {
+                file: Some(path),
+                offset: None,
+                seq: last_seq + 1,
+                sound_seq,
+                what: format!("the journal ends at seq {last_seq}, below seq {witnessed} that was seen outside"),
+                advice: RESTORE,
+            }),
+            ScanError::Visit(refusal) => Failure::of_refusal(&refusal, journal, sound_seq),
+        }
+    }
+
+    /// The failure of an input whose bytes are whole but whose meaning is wrong.
+    pub(crate) fn of_refusal(refusal: &Refusal, journal: &Path, sound_seq: u64) -> Failure {
+        let (seq, advice) = match refusal {
+            Refusal::NotACommand(error) => (error.seq, NEWER),
+            Refusal::LedgerSum { seq, .. } => (*seq, STOP),
+        };
+        Failure::Damaged(Finding {
+            file: segment_of(journal, seq),
+            offset: None,
+            seq,
+            sound_seq,
+            what: refusal.to_string(),
+            advice,
+        })
+    }
+
+    /// The process's exit code: 1 damaged, 2 wrong usage, 3 not readable.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Failure::Damaged(_) => 1,
+            Failure::NoJournal { .. } => 2,
+            Failure::Unreadable { .. } => 3,
+        }
+    }
+
+    /// For people: what, where and what to do.
+    pub(crate) fn words(&self) -> String {
+        let Failure::Damaged(finding) = self else {
+            return self.to_string();
+        };
+        let file = finding
+            .file
+            .as_ref()
+            .map_or_else(String::new, |file| format!("{}, ", file.display()));
+        let offset = finding
+            .offset
+            .map_or_else(String::new, |offset| format!("offset {offset}, "));
+        format!(
+            "the journal is damaged: {file}{offset}seq {}: {}\n  sound through: seq {}\n  what to do: {}",
+            finding.seq, finding.what, finding.sound_seq, finding.advice
+        )
+    }
+
+    /// For programs: one line.
+    pub(crate) fn json(&self) -> String {
+        let mut json = Json {
+            sound: false,
+            error: self.to_string(),
+            file: None,
+            offset: None,
+            seq: None,
+            last_seq: None,
+            advice: None,
+        };
+        match self {
+            Failure::Damaged(finding) => {
+                json.file = finding.file.as_deref();
+                json.offset = finding.offset;
+                json.seq = Some(finding.seq);
+                json.last_seq = Some(finding.sound_seq);
+                json.advice = Some(finding.advice);
+            }
+            Failure::Unreadable { path, .. } | Failure::NoJournal { path, .. } => json.file = Some(path),
+        }
+        crate::report::line(&json)
+    }
+}
+
+fn advice_for(damage: Damage) -> &'static str {
+    match damage {
+        Damage::SegmentMissing { .. } => PUT_BACK,
+        Damage::HeaderVersion { .. } => NEWER,
+        _ => RESTORE,
+    }
+}
+
+/// The segment that holds the input, by the names of the files; `None` if they do not tell.
+fn segment_of(journal: &Path, seq: u64) -> Option<PathBuf> {
+    let segments = fs::read_dir(journal).ok()?.filter_map(|entry| {
+        let path = entry.ok()?.path();
+        let named = path.extension().is_some_and(|extension| extension == "log");
+        let first_seq: u64 = path.file_stem().filter(|_| named)?.to_str()?.parse().ok()?;
+        (first_seq <= seq).then_some((first_seq, path))
+    });
+    segments.max().map(|(_, path)| path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn corrupt(damage: Damage) -> Failure {
+        let path = PathBuf::from("j/00000000000000000001.log");
+        let error = ScanError::Corrupt {
+            path,
+            offset: 96,
+            expected_seq: 8,
+            damage,
+            next_valid_seq: Some(12),
+        };
+        Failure::of_scan(error, Path::new("j"), 5)
+    }
+
+    #[test]
+    fn damage_is_told_with_file_offset_sequence_and_what_to_do() {
+        let failure = corrupt(Damage::RecordChecksum);
+        let expected = "the journal is damaged: j/00000000000000000001.log, offset 96, seq 8: record does not match \
+            its checksum; seq 12 after it is valid\n  sound through: seq 5\n  what to do: restore the journal";
+        assert!(failure.words().starts_with(expected), "{}", failure.words());
+        assert_eq!(failure.exit_code(), 1);
+    }
+
+    #[test]
+    fn advice_fits_the_damage() {
+        for (damage, advice) in [
+            (Damage::RecordChecksum, "from a copy"),
+            (Damage::SegmentMissing { found: 9 }, "put the missing segment"),
+            (Damage::HeaderVersion { found: 2 }, "newer version"),
+        ] {
+            assert!(corrupt(damage).words().contains(advice), "{damage:?}");
+        }
+    }
+
+    #[test]
+    fn an_input_is_looked_up_in_the_last_segment_that_starts_at_or_before_it() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in [
+            "00000000000000000001.log",
+            "00000000000000000040.log",
+            "lock",
+            "odd.log",
+        ] {
+            fs::write(dir.path().join(name), b"").unwrap();
+        }
+        let find = |seq| segment_of(dir.path(), seq).map(|path| path.file_name().unwrap().to_owned());
+        assert_eq!(find(39).unwrap(), "00000000000000000001.log");
+        assert_eq!(find(40).unwrap(), "00000000000000000040.log");
+        assert_eq!(find(0), None);
+    }
+
+    #[test]
+    fn what_does_not_apply_is_absent_from_the_json() {
+        let failure = Failure::NoJournal {
+            path: PathBuf::from("x"),
+            why: "does not exist",
+        };
+        assert_eq!(
+            failure.json(),
+            "{\"sound\":false,\"error\":\"no journal: x does not exist\",\"file\":\"x\"}\n"
+        );
+    }
+}

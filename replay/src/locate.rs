@@ -1,0 +1,112 @@
+//! Finds the journal: the folder given, if it holds one, otherwise its folder `journal`.
+//!
+//! A journal is known by its segments (`*.log`) or by the mark of a clean stop (`clean`): with the mark alone the
+//! segments are missing, and that is damage to be reported, not a wrong argument.
+
+use crate::failure::Failure;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Name of the journal's folder in an exchange's data folder.
+const JOURNAL_DIR: &str = "journal";
+/// Name of the mark of a clean stop.
+const MARK_NAME: &str = "clean";
+
+/// The journal's folder for the folder `dir` that was given.
+///
+/// # Errors
+/// When there is none, or a folder cannot be read.
+pub(crate) fn journal_in(dir: &Path) -> Result<PathBuf, Failure> {
+    let inner = dir.join(JOURNAL_DIR);
+    match holds_journal(dir) {
+        Ok(true) => return Ok(dir.to_path_buf()),
+        Ok(false) => {}
+        Err(source) => return Err(refused(dir, source)),
+    }
+    match holds_journal(&inner) {
+        Ok(true) => Ok(inner),
+        Ok(false) => Err(Failure::NoJournal {
+            path: inner,
+            why: "holds no journal segments",
+        }),
+        Err(source) if absent(&source) => Err(Failure::NoJournal {
+            path: dir.to_path_buf(),
+            why: "holds neither journal segments nor a folder named journal",
+        }),
+        Err(source) => Err(refused(&inner, source)),
+    }
+}
+
+fn holds_journal(dir: &Path) -> io::Result<bool> {
+    for entry in fs::read_dir(dir)? {
+        let name = entry?.file_name();
+        if name == MARK_NAME || Path::new(&name).extension().is_some_and(|extension| extension == "log") {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+fn refused(path: &Path, source: io::Error) -> Failure {
+    let path = path.to_path_buf();
+    match source.kind() {
+        io::ErrorKind::NotFound => Failure::NoJournal {
+            path,
+            why: "does not exist",
+        },
+        io::ErrorKind::NotADirectory => Failure::NoJournal {
+            path,
+            why: "is not a folder",
+        },
+        _ => Failure::Unreadable {
+            action: "list",
+            path,
+            source,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is found in a folder with these files; a name that ends in a slash is a folder.
+    fn check(files: &[&str], expected: Result<&str, &str>) {
+        let dir = tempfile::tempdir().unwrap();
+        for file in files {
+            let path = dir.path().join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            if file.ends_with('/') {
+                fs::create_dir_all(path).unwrap();
+            } else {
+                fs::write(path, b"").unwrap();
+            }
+        }
+        match (journal_in(dir.path()), expected) {
+            (Ok(found), Ok(inner)) => assert_eq!(found, dir.path().join(inner), "{files:?}"),
+            (Err(Failure::NoJournal { why, .. }), Err(expected)) => assert!(why.contains(expected), "{files:?}: {why}"),
+            (found, expected) => panic!("{files:?}: found {found:?}, expected {expected:?}"),
+        }
+    }
+
+    #[test]
+    fn the_journal_is_the_folder_itself_or_its_folder_journal() {
+        check(&["00000000000000000001.log"], Ok(""));
+        check(&["journal/00000000000000000001.log", "identity.db"], Ok("journal"));
+        check(&["journal/clean", "journal/lock"], Ok("journal"));
+        check(&["clean"], Ok(""));
+    }
+
+    #[test]
+    fn a_folder_without_a_journal_is_named_as_such() {
+        check(&["journal/lock"], Err("no journal segments"));
+        check(&["journal/"], Err("no journal segments"));
+        check(&["journal"], Err("nor a folder named journal"));
+        check(&["readme.txt"], Err("nor a folder named journal"));
+    }
+}

@@ -1,0 +1,41 @@
+//! End-to-end tests: an exchange as its users meet it, over HTTP and as a process.
+//!
+//! Where the process itself matters (a kill, a stop, a rebuild) the real binaries run, otherwise an exchange in this
+//! process. Nothing here looks behind the public API, but for the audit tool, which reads the data folder.
+//!
+//! Tests wait for a condition with a deadline, never for a time. `SEED=<n>` repeats the random choices of a run.
+
+#[cfg(test)]
+mod access;
+#[cfg(test)]
+mod agent;
+#[cfg(test)]
+mod bad_calls;
+#[cfg(test)]
+mod bad_input;
+#[cfg(test)]
+mod bad_orders;
+#[cfg(test)]
+mod hostile;
+#[cfg(test)]
+mod inference;
+#[cfg(test)]
+mod kill;
+#[cfg(test)]
+mod limits;
+#[cfg(test)]
+mod openai;
+#[cfg(test)]
+mod overspend;
+#[cfg(test)]
+mod payouts;
+#[cfg(test)]
+mod quotes;
+#[cfg(test)]
+mod stop;
+#[cfg(test)]
+mod streams;
+#[cfg(test)]
+mod support;
+#[cfg(test)]
+mod views;

@@ -1,0 +1,79 @@
+//! An exchange in this process, in a folder of its own.
+
+use super::http::Api;
+use super::listener;
+use super::market::{Trader, list_model, open_buyer, open_provider};
+use gollem_gateway::{Closed, Exchange, ExchangeOptions, Server};
+use gollem_sequencer::Pinning;
+use serde_json::json;
+use tempfile::TempDir;
+
+/// The model that [`Venue::trading`] lists.
+pub(crate) const MODEL: &str = "gpt4";
+
+pub(crate) struct Venue {
+    /// The operator.
+    pub(crate) admin: Api,
+    exchange: Exchange,
+    server: Server,
+    _data: TempDir,
+}
+
+impl Venue {
+    pub(crate) async fn open() -> Venue {
+        Venue::open_with(true).await
+    }
+
+    /// An exchange that is no playground: no granted credits, no private addresses.
+    pub(crate) async fn open_for_real() -> Venue {
+        Venue::open_with(false).await
+    }
+
+    async fn open_with(dev: bool) -> Venue {
+        let data = tempfile::tempdir().unwrap();
+        let options = ExchangeOptions {
+            data: data.path().to_owned(),
+            dev,
+            pinning: Pinning::Off,
+        };
+        let exchange = Exchange::open(&options).await.unwrap();
+        let server = Server::start(listener().await, exchange.app()).unwrap();
+        let key = exchange
+            .new_admin_key()
+            .expect("GOLLEM_ADMIN_KEY is not set for the tests")
+            .reveal();
+        let admin = Api::new(&format!("http://{}", server.address()), Some(&key));
+        Venue {
+            admin,
+            exchange,
+            server,
+            _data: data,
+        }
+    }
+
+    /// An exchange with one model, a buyer with $1,000, and a provider at `endpoint` that asks for `price` atoms a
+    /// unit for a million units; also the id of that ask.
+    pub(crate) async fn trading(endpoint: &str, price: i64) -> (Venue, Trader, Trader, String) {
+        let venue = Venue::open().await;
+        list_model(&venue.admin, MODEL, json!({})).await;
+        let buyer = open_buyer(&venue.admin, "buyer", 1_000).await;
+        let provider = open_provider(&venue.admin, "provider", endpoint).await;
+        let ask = provider
+            .place(&super::market::ask(MODEL, price, CAPACITY, json!({})))
+            .await;
+        (venue, buyer, provider, ask)
+    }
+
+    /// Stops everything, after a look at the ledger.
+    pub(crate) async fn close(self) -> Closed {
+        let state = self.admin.get("/v1/admin/state").await.ok();
+        assert_eq!(state["ledger_sum"], 0);
+        self.server.stop().await;
+        let closed = self.exchange.close().await.unwrap();
+        assert_eq!(closed.ledger_sum, 0, "no credit was made or lost");
+        closed
+    }
+}
+
+/// Units of the ask in [`Venue::trading`].
+pub(crate) const CAPACITY: u64 = 1_000_000;
