@@ -66,10 +66,7 @@ pub(crate) fn generate(seed: u64, commands: usize) -> anyhow::Result<Workload> {
         mix: Mix::default(),
         events: Vec::new(),
     };
-    let mut setup: Vec<Input> = market::setup()?
-        .into_iter()
-        .map(|command| flow.apply(command))
-        .collect();
+    let mut setup: Vec<Input> = market::setup()?.into_iter().map(|command| flow.apply(command)).collect();
     for _ in 0..RESTING {
         let command = flow.quote();
         setup.push(flow.apply(command));
@@ -80,12 +77,7 @@ pub(crate) fn generate(seed: u64, commands: usize) -> anyhow::Result<Workload> {
         flow.apply(command)
     });
     let inputs = inputs.collect();
-    Ok(Workload {
-        setup,
-        inputs,
-        mix: flow.mix,
-        state_hash: flow.engine.state_hash(),
-    })
+    Ok(Workload { setup, inputs, mix: flow.mix, state_hash: flow.engine.state_hash() })
 }
 
 /// The generator: what it must remember to name things that exist.
@@ -117,10 +109,7 @@ impl Flow {
             35..59 => self.quote_or_cancel(),
             59 | 60 => self.purchase(),
             61 | 62 => self.payout(),
-            _ => Command::CancelOrder {
-                account: market::buyer(&mut self.random),
-                order: OrderId(u64::MAX),
-            },
+            _ => Command::CancelOrder { account: market::buyer(&mut self.random), order: OrderId(u64::MAX) },
         }
     }
 
@@ -145,25 +134,13 @@ impl Flow {
 
     /// An ask above the mid or a bid below it; one in ten reaches up to two ticks across.
     fn quote(&mut self) -> Command {
-        let away = if self.random.below(10) == 0 {
-            0
-        } else {
-            self.random.between(3, 22)
-        };
+        let away = if self.random.below(10) == 0 { 0 } else { self.random.between(3, 22) };
         let (random, mid) = (&mut self.random, market::MID_TICKS);
         if random.below(2) == 0 {
             let terms = market::ask(random.between_u32(100, 800), random.between_u32(20, 120));
-            market::quote(
-                market::provider(random),
-                mid - 2 + away,
-                random.between(2_000, 50_000),
-                terms,
-            )
+            market::quote(market::provider(random), mid - 2 + away, random.between(2_000, 50_000), terms)
         } else {
-            let terms = Terms::Bid {
-                constraints: Constraints::default(),
-                single: false,
-            };
+            let terms = Terms::Bid { constraints: Constraints::default(), single: false };
             market::quote(market::buyer(random), mid + 2 - away, random.between(500, 5_000), terms)
         }
     }
@@ -191,21 +168,14 @@ impl Flow {
         self.mix.payouts += 1;
         match self.payouts.pop_front() {
             Some(payout) => Command::ConfirmPayout { payout },
-            None => Command::RequestPayout {
-                account: market::provider(&mut self.random),
-                amount: None,
-            },
+            None => Command::RequestPayout { account: market::provider(&mut self.random), amount: None },
         }
     }
 
     /// Applies the command to the scratch engine and remembers what it made.
     fn apply(&mut self, command: Command) -> Input {
         let seq = self.engine.last_seq() + 1;
-        let input = Input {
-            seq,
-            at: Timestamp(START_NS + seq * STEP_NS),
-            command,
-        };
+        let input = Input { seq, at: Timestamp(START_NS + seq * STEP_NS), command };
         self.events.clear();
         self.engine.apply(&input, &mut self.events);
         for event in &self.events {
@@ -243,10 +213,7 @@ mod tests {
     #[test]
     fn a_seed_gives_the_same_commands_and_state_each_time_and_another_seed_others() {
         let [first, again, other] = [7, 7, 8].map(|seed| generate(seed, 5_000).unwrap());
-        assert_eq!(
-            (bytes(&first), first.mix, first.state_hash),
-            (bytes(&again), again.mix, again.state_hash)
-        );
+        assert_eq!((bytes(&first), first.mix, first.state_hash), (bytes(&again), again.mix, again.state_hash));
         assert_ne!(bytes(&first), bytes(&other));
         assert_eq!(first.inputs.len(), 5_000);
     }

@@ -32,15 +32,10 @@ impl Control {
         let path = dir.join("control");
         let file = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
         for block in 0..SYNCS {
-            file.write_all_at(&[0; BLOCK_BYTES], block * BLOCK_BYTES as u64)
-                .context("cannot fill the control file")?;
+            file.write_all_at(&[0; BLOCK_BYTES], block * BLOCK_BYTES as u64).context("cannot fill the control file")?;
         }
         file.sync_all().context("cannot sync the control file")?;
-        Ok(Control {
-            file,
-            written: 0,
-            times: output::histogram()?,
-        })
+        Ok(Control { file, written: 0, times: output::histogram()? })
     }
 
     /// Makes the next half of the writes.
@@ -51,9 +46,7 @@ impl Control {
         for _ in 0..SYNCS / 2 {
             let started = Instant::now();
             let at = self.written % SYNCS * BLOCK_BYTES as u64;
-            self.file
-                .write_all_at(&[0xA5; BLOCK_BYTES], at)
-                .context("cannot write the control file")?;
+            self.file.write_all_at(&[0xA5; BLOCK_BYTES], at).context("cannot write the control file")?;
             self.file.sync_data().context("cannot sync the control file")?;
             output::record(&mut self.times, started.elapsed());
             self.written += 1;

@@ -27,13 +27,7 @@ enum Step {
 impl Cycle {
     /// The stream of that seed.
     pub(crate) fn new(seed: u64) -> Cycle {
-        Cycle {
-            random: Random::new(seed),
-            step: Step::Ask,
-            contract: 0,
-            price_ticks: 0,
-            quantity: 0,
-        }
+        Cycle { random: Random::new(seed), step: Step::Ask, contract: 0, price_ticks: 0, quantity: 0 }
     }
 
     /// The next `count` commands.
@@ -84,23 +78,10 @@ mod tests {
         let (mut engine, mut events) = (Engine::new(), Vec::new());
         let commands = [market::setup().unwrap(), Cycle::new(1).take(9_000)].concat();
         for (command, seq) in commands.into_iter().zip(1..) {
-            engine.apply(
-                &Input {
-                    seq,
-                    at: Timestamp(seq),
-                    command,
-                },
-                &mut events,
-            );
+            engine.apply(&Input { seq, at: Timestamp(seq), command }, &mut events);
         }
         assert!(!events.iter().any(|event| matches!(event, Event::Rejected(_))));
-        assert_eq!(
-            events.iter().filter(|event| matches!(event, Event::Traded(_))).count(),
-            3_000
-        );
-        assert_eq!(
-            (engine.orders().len(), engine.contracts().len(), engine.ledger_sum()),
-            (0, 0, 0)
-        );
+        assert_eq!(events.iter().filter(|event| matches!(event, Event::Traded(_))).count(), 3_000);
+        assert_eq!((engine.orders().len(), engine.contracts().len(), engine.ledger_sum()), (0, 0, 0));
     }
 }

@@ -79,11 +79,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<String> {
         mix: workload.mix,
         state_hash: workload.state_hash.to_string(),
     };
-    if options.json {
-        output::line(&measurement)
-    } else {
-        Ok(measurement.table(workload.setup.len()))
-    }
+    if options.json { output::line(&measurement) } else { Ok(measurement.table(workload.setup.len())) }
 }
 
 /// An engine with accounts, funds and a filled book.
@@ -126,14 +122,8 @@ fn timed_pass(workload: &Workload, clock: Duration) -> anyhow::Result<Histogram<
 }
 
 fn check(engine: &Engine, workload: &Workload) -> anyhow::Result<()> {
-    ensure!(
-        engine.state_hash() == workload.state_hash,
-        "the same inputs gave another state: the engine has a bug"
-    );
-    ensure!(
-        engine.ledger_sum() == 0,
-        "the ledger does not sum to zero: the engine has a bug"
-    );
+    ensure!(engine.state_hash() == workload.state_hash, "the same inputs gave another state: the engine has a bug");
+    ensure!(engine.ledger_sum() == 0, "the ledger does not sum to zero: the engine has a bug");
     Ok(())
 }
 
@@ -166,10 +156,8 @@ impl Measurement {
             self.clock_ns
         );
         let mut table = "the engine alone: one thread, no disk\n".to_owned();
-        table += &output::row(
-            "workload",
-            format!("{}, seed {}, after {setup} commands of setup", self.workload, self.seed),
-        );
+        table +=
+            &output::row("workload", format!("{}, seed {}, after {setup} commands of setup", self.workload, self.seed));
         table += &output::row("mix", shares.join(", "));
         table += &output::row("commands", grouped(commands));
         table += &output::row("commands/s", grouped(self.commands_per_s));

@@ -59,7 +59,5 @@ fn run(bench: &Bench) -> anyhow::Result<()> {
         Bench::Engine(options) => engine::run(options)?,
         Bench::Pipeline(options) => pipeline::run(options)?,
     };
-    io::stdout()
-        .write_all(text.as_bytes())
-        .context("cannot write the result to standard output")
+    io::stdout().write_all(text.as_bytes()).context("cannot write the result to standard output")
 }

@@ -22,11 +22,7 @@ const FUNDS: Amount = Amount(100_000 * ATOMS_PER_CENT);
 pub(crate) fn setup() -> anyhow::Result<Vec<Command>> {
     let spec = InstrumentSpec {
         symbol: Symbol::new("bench").context("the instrument's symbol is valid")?,
-        weights: TokenWeights {
-            input: 1_000,
-            cached_input: 250,
-            output: 4_000,
-        },
+        weights: TokenWeights { input: 1_000, cached_input: 250, output: 4_000 },
         tick: Price(TICK),
         reference_price: Price(MID_TICKS * TICK),
         quantity_max: Quantity(1_000_000_000),
@@ -35,10 +31,7 @@ pub(crate) fn setup() -> anyhow::Result<Vec<Command>> {
     };
     let mut commands = vec![Command::ListInstrument(spec)];
     for account in 1..=ACCOUNTS {
-        commands.extend([
-            Command::OpenAccount,
-            purchase(AccountId(account), u64::from(account), FUNDS),
-        ]);
+        commands.extend([Command::OpenAccount, purchase(AccountId(account), u64::from(account), FUNDS)]);
     }
     Ok(commands)
 }
@@ -46,11 +39,7 @@ pub(crate) fn setup() -> anyhow::Result<Vec<Command>> {
 /// The purchase with that number.
 pub(crate) fn purchase(account: AccountId, number: u64, amount: Amount) -> Command {
     let reference = Reference(u128::from(number).to_le_bytes());
-    Command::PurchaseCredits {
-        account,
-        amount,
-        reference,
-    }
+    Command::PurchaseCredits { account, amount, reference }
 }
 
 /// Any provider.
@@ -78,21 +67,12 @@ pub(crate) fn quote(account: AccountId, price_ticks: u64, quantity: u64, terms: 
 
 /// The terms of an ask.
 pub(crate) fn ask(latency_ms: u32, throughput_tps: u32) -> Terms {
-    Terms::Ask {
-        attributes: Attributes {
-            latency_ms,
-            throughput_tps,
-            ..Attributes::default()
-        },
-    }
+    Terms::Ask { attributes: Attributes { latency_ms, throughput_tps, ..Attributes::default() } }
 }
 
 /// An immediate bid for the whole quantity from one ask: what an inference request becomes.
 pub(crate) fn call(account: AccountId, price_ticks: u64, quantity: u64, max_latency_ms: Option<u32>) -> Command {
-    let constraints = Constraints {
-        max_latency_ms,
-        ..Constraints::default()
-    };
+    let constraints = Constraints { max_latency_ms, ..Constraints::default() };
     Command::PlaceOrder(NewOrder {
         account,
         instrument: InstrumentId(1),
@@ -100,10 +80,7 @@ pub(crate) fn call(account: AccountId, price_ticks: u64, quantity: u64, max_late
         limit: Some(Price(price_ticks * TICK)),
         quantity: Quantity(quantity),
         time_in_force: TimeInForce::Ioc,
-        terms: Terms::Bid {
-            constraints,
-            single: true,
-        },
+        terms: Terms::Bid { constraints, single: true },
     })
 }
 

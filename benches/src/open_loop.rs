@@ -31,9 +31,7 @@ pub(crate) fn measure(ingress: &Ingress, commands: Vec<Command>, rate: u32) -> a
         let waiter = scope.spawn(|| wait(sent));
         let sending = send(ingress, commands, rate, &queue);
         drop(queue);
-        let times = waiter
-            .join()
-            .map_err(|_| anyhow::anyhow!("the waiting thread panicked"))?;
+        let times = waiter.join().map_err(|_| anyhow::anyhow!("the waiting thread panicked"))?;
         sending?;
         times
     })

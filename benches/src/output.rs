@@ -69,10 +69,7 @@ mod tests {
 
     #[test]
     fn numbers_are_written_for_people() {
-        assert_eq!(
-            [0, 999, 1_000, 12_345_678].map(grouped),
-            ["0", "999", "1,000", "12,345,678"]
-        );
+        assert_eq!([0, 999, 1_000, 12_345_678].map(grouped), ["0", "999", "1,000", "12,345,678"]);
         assert_eq!([149, 150, 1_234_567].map(microseconds), [0.1, 0.2, 1_234.6]);
         assert_eq!(per_second(10, Duration::from_secs(4)), 2);
     }

@@ -86,21 +86,15 @@ struct Open {
 /// # Errors
 /// When the disk refuses or the result is wrong; see the module.
 pub(crate) fn run(options: &Options) -> anyhow::Result<String> {
-    let dir = tempfile::Builder::new()
-        .prefix("gollem-bench-")
-        .tempdir_in(&options.dir);
+    let dir = tempfile::Builder::new().prefix("gollem-bench-").tempdir_in(&options.dir);
     let dir = dir.with_context(|| format!("cannot make a folder in {}", options.dir.display()))?;
     let mut control = Control::new(dir.path())?;
     control.half()?;
     let (closed, times) = measure(options, dir.path())?;
     control.half()?;
     let fdatasync_ns = control.p50_ns();
-    let opens: Vec<Open> = options
-        .rates
-        .iter()
-        .zip(&times)
-        .map(|(&rate, times)| Open::new(rate, times, fdatasync_ns))
-        .collect();
+    let opens: Vec<Open> =
+        options.rates.iter().zip(&times).map(|(&rate, times)| Open::new(rate, times, fdatasync_ns)).collect();
     dir.close().context("cannot remove the temporary folder")?;
     if options.json {
         let mut text = output::line(&closed)?;
@@ -148,14 +142,8 @@ fn measure(options: &Options, dir: &Path) -> anyhow::Result<(Closed, Vec<Histogr
     let sum = stopped.engine.ledger_sum();
     ensure!(sum == 0, "the ledger sums to {sum} atoms, not to zero");
     let last_seq = stopped.engine.last_seq();
-    ensure!(
-        last_seq == sent,
-        "{sent} commands were acknowledged, but {last_seq} inputs are in the journal"
-    );
-    ensure!(
-        recovered(&journal, last_seq)? == stopped.engine.state_hash(),
-        "the journal gives another state"
-    );
+    ensure!(last_seq == sent, "{sent} commands were acknowledged, but {last_seq} inputs are in the journal");
+    ensure!(recovered(&journal, last_seq)? == stopped.engine.state_hash(), "the journal gives another state");
     let closed = Closed {
         bench: "pipeline",
         measurement: "closed",
@@ -190,28 +178,21 @@ fn closed_loop(ingress: &Ingress, commands: Vec<Command>) -> anyhow::Result<Dura
 }
 
 fn wait_oldest(window: &mut VecDeque<PendingAck>) -> anyhow::Result<()> {
-    let oldest = window
-        .pop_front()
-        .context("the queue is full although nothing waits in it")?;
+    let oldest = window.pop_front().context("the queue is full although nothing waits in it")?;
     open_loop::check(&oldest.wait().context("a command was not acknowledged")?)
 }
 
 /// The state after a second start, which has nothing but the journal.
 fn recovered(journal: &gollem_sequencer::Options, witnessed: u64) -> anyhow::Result<StateHash> {
     let sequencer = Sequencer::start(journal, witnessed, None, &mut |_, _, _| {}).context("cannot recover")?;
-    let stopped = sequencer
-        .stop()
-        .context("the recovered pipeline did not stop cleanly")?;
+    let stopped = sequencer.stop().context("the recovered pipeline did not stop cleanly")?;
     Ok(stopped.engine.state_hash())
 }
 
 impl Closed {
     fn rows(&self) -> String {
-        let window = format!(
-            "{} commands, up to {} unanswered",
-            grouped(self.commands as u64),
-            grouped(self.window as u64)
-        );
+        let window =
+            format!("{} commands, up to {} unanswered", grouped(self.commands as u64), grouped(self.window as u64));
         output::row("closed loop", window)
             + &output::row("durable commands/s", grouped(self.durable_commands_per_s))
             + &output::row("journal bytes/command", self.bytes_per_command.to_string())

@@ -42,11 +42,7 @@ mod tests {
     #[test]
     fn the_stream_is_that_of_splitmix64() {
         let mut random = Random::new(1_234_567);
-        let known = [
-            6_457_827_717_110_365_317,
-            3_203_168_211_198_807_973,
-            9_817_491_932_198_370_423,
-        ];
+        let known = [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423];
         assert_eq!(known.map(|_| random.next()), known);
     }
 

@@ -7,10 +7,7 @@ use std::process::Command;
 
 /// Runs `gollem-bench` and returns its exit code and standard output.
 fn bench(arguments: &[&str]) -> (i32, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_gollem-bench"))
-        .args(arguments)
-        .output()
-        .unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_gollem-bench")).args(arguments).output().unwrap();
     assert_eq!(String::from_utf8(output.stderr).unwrap(), "", "{arguments:?}");
     (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
 }
@@ -24,10 +21,7 @@ fn measurements(arguments: &[&str]) -> Vec<Value> {
 
 fn check_numbers(measurement: &Value, keys: &[&str]) {
     for key in keys {
-        assert!(
-            measurement[key].as_f64().is_some_and(|number| number > 0.0),
-            "{key} in {measurement}"
-        );
+        assert!(measurement[key].as_f64().is_some_and(|number| number > 0.0), "{key} in {measurement}");
     }
 }
 
@@ -40,15 +34,9 @@ fn the_engine_bench_prints_its_figures_and_the_same_state_for_the_same_seed() {
     };
     let (first, again, other) = (run("1"), run("1"), run("2"));
     check_numbers(&first, &["commands_per_s", "p50_ns", "p99_ns", "p999_ns", "trades"]);
-    assert_eq!(
-        (&first["engine"], &first["commands"]),
-        (&Value::from("gollem"), &Value::from(3_000))
-    );
+    assert_eq!((&first["engine"], &first["commands"]), (&Value::from("gollem"), &Value::from(3_000)));
     assert_eq!(first["workload"], "calls");
-    assert_eq!(
-        (&first["state_hash"], &first["trades"]),
-        (&again["state_hash"], &again["trades"])
-    );
+    assert_eq!((&first["state_hash"], &first["trades"]), (&again["state_hash"], &again["trades"]));
     assert_ne!(first["state_hash"], other["state_hash"]);
 }
 
@@ -61,28 +49,11 @@ fn the_pipeline_bench_prints_its_figures_and_leaves_nothing_behind() {
     assert_eq!(lines.len(), 3);
     check_numbers(&lines[0], &["durable_commands_per_s", "bytes_per_command"]);
     for (line, rate) in lines[1..].iter().zip([200, 1_000]) {
-        assert_eq!(
-            (&line["rate"], &line["commands"]),
-            (&Value::from(rate), &Value::from(rate))
-        );
-        check_numbers(
-            line,
-            &[
-                "p50_us",
-                "p99_us",
-                "p999_us",
-                "max_us",
-                "fdatasync_p50_us",
-                "ack_p50_per_fdatasync",
-            ],
-        );
+        assert_eq!((&line["rate"], &line["commands"]), (&Value::from(rate), &Value::from(rate)));
+        check_numbers(line, &["p50_us", "p99_us", "p999_us", "max_us", "fdatasync_p50_us", "ack_p50_per_fdatasync"]);
         assert!(line["p50_us"].as_f64() <= line["max_us"].as_f64(), "{line}");
     }
-    assert_eq!(
-        dir.path().read_dir().unwrap().count(),
-        0,
-        "the temporary folder is removed"
-    );
+    assert_eq!(dir.path().read_dir().unwrap().count(), 0, "the temporary folder is removed");
 }
 
 #[test]
@@ -97,9 +68,8 @@ fn people_get_tables() {
 
 #[test]
 fn a_folder_that_does_not_exist_is_a_failure_with_its_name() {
-    let output = Command::new(env!("CARGO_BIN_EXE_gollem-bench"))
-        .args(["pipeline", "--dir", "no/such/folder"])
-        .output();
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_gollem-bench")).args(["pipeline", "--dir", "no/such/folder"]).output();
     let output = output.unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8(output.stderr).unwrap().contains("no/such/folder"));

@@ -24,12 +24,7 @@ pub(crate) struct AskRank {
 impl AskRank {
     pub(crate) fn new(price: Price, attributes: &Attributes, order: OrderId) -> AskRank {
         let throughput_inverted = u32::MAX - attributes.throughput_tps;
-        AskRank {
-            price,
-            latency_ms: attributes.latency_ms,
-            throughput_inverted,
-            order,
-        }
+        AskRank { price, latency_ms: attributes.latency_ms, throughput_inverted, order }
     }
 }
 
@@ -42,10 +37,7 @@ pub(crate) struct BidRank {
 
 impl BidRank {
     pub(crate) fn new(price: Price, order: OrderId) -> BidRank {
-        BidRank {
-            price_inverted: u64::MAX - price.0,
-            order,
-        }
+        BidRank { price_inverted: u64::MAX - price.0, order }
     }
 
     pub(crate) fn price(self) -> Price {
@@ -161,24 +153,14 @@ mod tests {
     use super::*;
 
     fn ask(price: u64, latency_ms: u32, throughput_tps: u32, order: u64) -> AskRank {
-        let attributes = Attributes {
-            latency_ms,
-            throughput_tps,
-            ..Attributes::default()
-        };
+        let attributes = Attributes { latency_ms, throughput_tps, ..Attributes::default() };
         AskRank::new(Price(price), &attributes, OrderId(order))
     }
 
     #[test]
     fn asks_rank_by_price_then_latency_then_throughput_then_time() {
         let mut book = Book::default();
-        let expected = [
-            ask(10, 5, 90, 6),
-            ask(10, 5, 50, 3),
-            ask(10, 5, 50, 4),
-            ask(10, 9, 99, 1),
-            ask(11, 1, 99, 2),
-        ];
+        let expected = [ask(10, 5, 90, 6), ask(10, 5, 50, 3), ask(10, 5, 50, 4), ask(10, 9, 99, 1), ask(11, 1, 99, 2)];
         for rank in [expected[4], expected[2], expected[0], expected[3], expected[1]] {
             book.insert_ask(rank, Quantity(1));
         }
@@ -200,20 +182,8 @@ mod tests {
         let mut book = Book::default();
         book.insert_ask(ask(10, 0, 0, 1), Quantity(5));
         book.insert_ask(ask(10, 0, 0, 2), Quantity(7));
-        assert_eq!(
-            book.reduce(Side::Ask, Price(10), Quantity(4)),
-            Level {
-                quantity: Quantity(8),
-                orders: 2
-            }
-        );
-        assert_eq!(
-            book.remove_ask(ask(10, 0, 0, 1), Quantity(1)),
-            Level {
-                quantity: Quantity(7),
-                orders: 1
-            }
-        );
+        assert_eq!(book.reduce(Side::Ask, Price(10), Quantity(4)), Level { quantity: Quantity(8), orders: 2 });
+        assert_eq!(book.remove_ask(ask(10, 0, 0, 1), Quantity(1)), Level { quantity: Quantity(7), orders: 1 });
         assert_eq!(book.remove_ask(ask(10, 0, 0, 2), Quantity(7)), Level::default());
         assert!(book.levels(Side::Ask).is_empty());
     }

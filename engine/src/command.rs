@@ -161,12 +161,7 @@ mod tests {
             quantity: Quantity(774),
             time_in_force: TimeInForce::Ioc,
             terms: Terms::Bid {
-                constraints: Constraints {
-                    max_latency_ms: Some(400),
-                    min_throughput_tps: None,
-                    gpus: 2,
-                    regions: 0,
-                },
+                constraints: Constraints { max_latency_ms: Some(400), min_throughput_tps: None, gpus: 2, regions: 0 },
                 single: true,
             },
         };
@@ -185,11 +180,7 @@ mod tests {
         };
         let spec = InstrumentSpec {
             symbol: crate::Symbol::new("gpt-oss-20b").unwrap(),
-            weights: TokenWeights {
-                input: 1_000,
-                cached_input: 250,
-                output: 4_000,
-            },
+            weights: TokenWeights { input: 1_000, cached_input: 250, output: 4_000 },
             tick: Price(10),
             reference_price: Price(100_000),
             quantity_max: Quantity(1_000_000_000),
@@ -214,15 +205,9 @@ mod tests {
             },
             Command::PlaceOrder(bid),
             Command::PlaceOrder(ask),
-            Command::CancelOrder {
-                account: AccountId(7),
-                order: OrderId(11),
-            },
+            Command::CancelOrder { account: AccountId(7), order: OrderId(11) },
             Command::ReportDelivery(report),
-            Command::RequestPayout {
-                account: AccountId(2),
-                amount: None,
-            },
+            Command::RequestPayout { account: AccountId(2), amount: None },
             Command::ConfirmPayout { payout: PayoutId(1) },
             Command::FailPayout { payout: PayoutId(1) },
             Command::Tick,

@@ -55,14 +55,9 @@ impl Engine {
         at: Timestamp,
         events: &mut Vec<Event>,
     ) -> Result<(), RejectReason> {
-        let contract = *self
-            .contracts
-            .get(&report.contract)
-            .ok_or(RejectReason::UnknownContract)?;
+        let contract = *self.contracts.get(&report.contract).ok_or(RejectReason::UnknownContract)?;
         if report.quantity > contract.remaining {
-            return Err(RejectReason::DeliveryExceedsContract {
-                remaining: contract.remaining,
-            });
+            return Err(RejectReason::DeliveryExceedsContract { remaining: contract.remaining });
         }
         let total = value(contract.price, report.quantity);
         if !self.ledger.has_room(contract.provider, total) {
@@ -83,19 +78,10 @@ impl Engine {
         });
         let debit = LedgerAccount::Escrow(contract.buyer);
         let credit = LedgerAccount::Earned(contract.provider);
-        let delivery = Transfer {
-            debit,
-            credit,
-            amount: earned,
-            code: TransferCode::Delivery,
-        };
+        let delivery = Transfer { debit, credit, amount: earned, code: TransferCode::Delivery };
         self.ledger.transfer(delivery, events);
-        let delivery_fee = Transfer {
-            debit,
-            credit: LedgerAccount::Fees,
-            amount: fee,
-            code: TransferCode::DeliveryFee,
-        };
+        let delivery_fee =
+            Transfer { debit, credit: LedgerAccount::Fees, amount: fee, code: TransferCode::DeliveryFee };
         self.ledger.transfer(delivery_fee, events);
         let open = invariant(self.contracts.get_mut(&report.contract), "the contract was open above");
         open.remaining.0 -= report.quantity.0;
@@ -120,12 +106,7 @@ impl Engine {
         assert!(indexed, "every open contract has a deadline");
         self.usage_mut(contract.buyer).open_contracts -= 1;
         let refund = value(contract.price, contract.remaining);
-        events.push(Event::ContractClosed {
-            contract: id,
-            unused: contract.remaining,
-            refund,
-            reason,
-        });
+        events.push(Event::ContractClosed { contract: id, unused: contract.remaining, refund, reason });
         let transfer = Transfer {
             debit: LedgerAccount::Escrow(contract.buyer),
             credit: LedgerAccount::Available(contract.buyer),

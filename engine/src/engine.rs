@@ -79,12 +79,7 @@ impl fmt::Display for StateHash {
 impl Engine {
     /// An exchange with no accounts and no instruments.
     pub fn new() -> Engine {
-        Engine {
-            next_order: 1,
-            next_contract: 1,
-            next_payout: 1,
-            ..Engine::default()
-        }
+        Engine { next_order: 1, next_contract: 1, next_payout: 1, ..Engine::default() }
     }
 
     /// Applies the next input and appends what it did to `events`. Total: every command has an answer.
@@ -93,11 +88,7 @@ impl Engine {
     /// When the input is not the next one or its time goes back, or when an invariant of the engine is
     /// broken. All are bugs, and going on would spread them.
     pub fn apply(&mut self, input: &Input, events: &mut Vec<Event>) {
-        assert_eq!(
-            input.seq,
-            self.last_seq + 1,
-            "inputs are applied in order, without gaps"
-        );
+        assert_eq!(input.seq, self.last_seq + 1, "inputs are applied in order, without gaps");
         assert!(input.at >= self.last_at, "the sequencer's stamp never goes back");
         self.last_seq = input.seq;
         self.last_at = input.at;
@@ -112,11 +103,9 @@ impl Engine {
         match command {
             Command::OpenAccount => self.open_account(events),
             Command::ListInstrument(spec) => self.list_instrument(spec, events),
-            Command::PurchaseCredits {
-                account,
-                amount,
-                reference,
-            } => self.purchase(*account, *amount, *reference, events),
+            Command::PurchaseCredits { account, amount, reference } => {
+                self.purchase(*account, *amount, *reference, events)
+            }
             Command::PlaceOrder(new) => self.place_order(new, at, events),
             Command::CancelOrder { account, order } => self.cancel_order(*account, *order, events),
             Command::ReportDelivery(report) => self.report_delivery(report, at, events),
@@ -132,9 +121,7 @@ impl Engine {
 
     fn open_account(&mut self, events: &mut Vec<Event>) -> Result<(), RejectReason> {
         if self.ledger.len() >= ACCOUNTS_MAX {
-            return Err(RejectReason::TooManyAccounts {
-                max: ACCOUNTS_MAX as u32,
-            });
+            return Err(RejectReason::TooManyAccounts { max: ACCOUNTS_MAX as u32 });
         }
         let account = self.ledger.open();
         self.usage.push(Usage::default());
@@ -148,20 +135,12 @@ impl Engine {
             return Err(RejectReason::SymbolTaken);
         }
         if self.markets.len() >= INSTRUMENTS_MAX {
-            return Err(RejectReason::TooManyInstruments {
-                max: INSTRUMENTS_MAX as u32,
-            });
+            return Err(RejectReason::TooManyInstruments { max: INSTRUMENTS_MAX as u32 });
         }
-        self.markets.push(Market {
-            spec: spec.clone(),
-            book: Book::default(),
-        });
+        self.markets.push(Market { spec: spec.clone(), book: Book::default() });
         let instrument = InstrumentId(self.markets.len() as u32); // INSTRUMENTS_MAX fits.
         self.symbols.insert(spec.symbol.clone(), instrument);
-        events.push(Event::InstrumentListed {
-            instrument,
-            spec: spec.clone(),
-        });
+        events.push(Event::InstrumentListed { instrument, spec: spec.clone() });
         Ok(())
     }
 
@@ -187,16 +166,10 @@ impl Engine {
             return Ok(());
         }
         if !self.ledger.has_room(account, amount) {
-            return Err(RejectReason::BalanceTooLarge {
-                max: Amount(ACCOUNT_ATOMS_MAX),
-            });
+            return Err(RejectReason::BalanceTooLarge { max: Amount(ACCOUNT_ATOMS_MAX) });
         }
         self.purchases.insert(reference, (account, amount));
-        events.push(Event::CreditsPurchased {
-            account,
-            amount,
-            reference,
-        });
+        events.push(Event::CreditsPurchased { account, amount, reference });
         let transfer = Transfer {
             debit: LedgerAccount::External,
             credit: LedgerAccount::Available(account),
@@ -271,9 +244,7 @@ impl Engine {
 
     /// Listed instruments in the order of their ids.
     pub fn instruments(&self) -> impl Iterator<Item = (InstrumentId, &InstrumentSpec)> {
-        (1..)
-            .map(InstrumentId)
-            .zip(self.markets.iter().map(|market| &market.spec))
+        (1..).map(InstrumentId).zip(self.markets.iter().map(|market| &market.spec))
     }
 
     /// Price levels of one side, best first: (price, units, orders).

@@ -137,27 +137,11 @@ mod tests {
 
     #[test]
     fn units_follow_the_weights_and_round_up() {
-        let weights = TokenWeights {
-            input: 1_000,
-            cached_input: 250,
-            output: 4_000,
-        };
-        assert_eq!(
-            weights.units(374, 0, 44),
-            Some(Quantity(550)),
-            "DESIGN's worked example"
-        );
+        let weights = TokenWeights { input: 1_000, cached_input: 250, output: 4_000 };
+        assert_eq!(weights.units(374, 0, 44), Some(Quantity(550)), "DESIGN's worked example");
         assert_eq!(weights.units(374, 0, 100), Some(Quantity(774)));
-        assert_eq!(
-            weights.units(1, 1, 0),
-            Some(Quantity(1)),
-            "a quarter of a unit rounds up"
-        );
-        assert_eq!(
-            weights.units(10, 99, 0),
-            Some(Quantity(3)),
-            "more cached than given counts as all cached"
-        );
+        assert_eq!(weights.units(1, 1, 0), Some(Quantity(1)), "a quarter of a unit rounds up");
+        assert_eq!(weights.units(10, 99, 0), Some(Quantity(3)), "more cached than given counts as all cached");
         assert_eq!(weights.units(u64::MAX, 0, u64::MAX), None);
     }
 }

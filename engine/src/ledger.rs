@@ -205,18 +205,8 @@ mod tests {
             code: TransferCode::Purchase,
         };
         ledger.transfer(buy, &mut events);
-        ledger.transfer(
-            Transfer {
-                amount: Amount::ZERO,
-                ..buy
-            },
-            &mut events,
-        );
-        assert_eq!(
-            events,
-            [Event::Transferred(buy)],
-            "a zero amount moves nothing and says nothing"
-        );
+        ledger.transfer(Transfer { amount: Amount::ZERO, ..buy }, &mut events);
+        assert_eq!(events, [Event::Transferred(buy)], "a zero amount moves nothing and says nothing");
         assert_eq!(ledger.balance(alice).unwrap().available, Amount(500));
         assert_eq!(ledger.sum(), 0);
     }

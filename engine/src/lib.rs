@@ -8,11 +8,7 @@
 //! Time enters only as the stamp of an [`Input`]. Nothing here returns an error for a bad command:
 //! a refusal is an [`Event::Rejected`] with its reason.
 #![forbid(unsafe_code)]
-#![deny(
-    clippy::float_arithmetic,
-    clippy::wildcard_enum_match_arm,
-    clippy::iter_over_hash_type
-)]
+#![deny(clippy::float_arithmetic, clippy::wildcard_enum_match_arm, clippy::iter_over_hash_type)]
 
 mod book;
 mod command;
@@ -43,10 +39,7 @@ pub use payout::Payout;
 ///
 /// # Panics
 /// When the fact does not hold: that is a bug, and stopping is the only safe answer.
-#[expect(
-    clippy::expect_used,
-    reason = "the one place where a broken invariant stops the process"
-)]
+#[expect(clippy::expect_used, reason = "the one place where a broken invariant stops the process")]
 fn invariant<T>(value: Option<T>, rule: &str) -> T {
     value.expect(rule)
 }

@@ -54,11 +54,7 @@ mod tests {
         assert_eq!(Amount(74_250_000).fee(100), Amount(742_500), "DESIGN's worked example");
         assert_eq!(Amount(199).fee(100), Amount(1));
         assert_eq!(Amount(99).fee(100), Amount::ZERO);
-        assert_eq!(
-            Amount(i64::MAX).fee(10_000),
-            Amount(i64::MAX),
-            "no overflow at the largest amount"
-        );
+        assert_eq!(Amount(i64::MAX).fee(10_000), Amount(i64::MAX), "no overflow at the largest amount");
     }
 
     #[test]
@@ -70,9 +66,6 @@ mod tests {
 
     #[test]
     fn whole_cents_never_round_up() {
-        assert_eq!(
-            Amount(ATOMS_PER_CENT * 7 + 999_999_999).whole_cents(),
-            Amount(ATOMS_PER_CENT * 7)
-        );
+        assert_eq!(Amount(ATOMS_PER_CENT * 7 + 999_999_999).whole_cents(), Amount(ATOMS_PER_CENT * 7));
     }
 }

@@ -27,19 +27,8 @@ pub struct GpuClass(u8);
 
 impl GpuClass {
     /// Known classes. Journaled as positions: append only.
-    pub const NAMES: [&'static str; 11] = [
-        "unspecified",
-        "h100",
-        "h200",
-        "b200",
-        "a100",
-        "l40s",
-        "l4",
-        "a10",
-        "rtx4090",
-        "mi300x",
-        "tpu",
-    ];
+    pub const NAMES: [&'static str; 11] =
+        ["unspecified", "h100", "h200", "b200", "a100", "l40s", "l4", "a10", "rtx4090", "mi300x", "tpu"];
 
     /// The class of that name.
     pub fn from_name(name: &str) -> Option<GpuClass> {
@@ -82,10 +71,7 @@ impl Region {
 }
 
 fn position(names: &[&str], name: &str) -> Option<u8> {
-    names
-        .iter()
-        .position(|known| *known == name)
-        .and_then(|index| u8::try_from(index).ok())
+    names.iter().position(|known| *known == name).and_then(|index| u8::try_from(index).ok())
 }
 
 /// What an ask promises.
@@ -189,44 +175,17 @@ mod tests {
     fn constraints_are_checked_one_by_one() {
         let h100 = GpuClass::from_name("h100").unwrap();
         let eu = Region::from_name("eu").unwrap();
-        let ask = Attributes {
-            latency_ms: 400,
-            throughput_tps: 60,
-            gpu: h100,
-            region: eu,
-        };
+        let ask = Attributes { latency_ms: 400, throughput_tps: 60, gpu: h100, region: eu };
         let accepts = |constraints: Constraints| constraints.accept(&ask);
         let any = Constraints::default();
         assert!(accepts(any));
-        assert!(accepts(Constraints {
-            max_latency_ms: Some(400),
-            ..any
-        }));
-        assert!(!accepts(Constraints {
-            max_latency_ms: Some(399),
-            ..any
-        }));
-        assert!(accepts(Constraints {
-            min_throughput_tps: Some(60),
-            ..any
-        }));
-        assert!(!accepts(Constraints {
-            min_throughput_tps: Some(61),
-            ..any
-        }));
-        assert!(accepts(Constraints {
-            gpus: h100.bit(),
-            regions: eu.bit(),
-            ..any
-        }));
-        assert!(!accepts(Constraints {
-            gpus: GpuClass::from_name("a100").unwrap().bit(),
-            ..any
-        }));
-        assert!(!accepts(Constraints {
-            regions: Region::from_name("us").unwrap().bit(),
-            ..any
-        }));
+        assert!(accepts(Constraints { max_latency_ms: Some(400), ..any }));
+        assert!(!accepts(Constraints { max_latency_ms: Some(399), ..any }));
+        assert!(accepts(Constraints { min_throughput_tps: Some(60), ..any }));
+        assert!(!accepts(Constraints { min_throughput_tps: Some(61), ..any }));
+        assert!(accepts(Constraints { gpus: h100.bit(), regions: eu.bit(), ..any }));
+        assert!(!accepts(Constraints { gpus: GpuClass::from_name("a100").unwrap().bit(), ..any }));
+        assert!(!accepts(Constraints { regions: Region::from_name("us").unwrap().bit(), ..any }));
     }
 
     #[test]

@@ -28,10 +28,7 @@ impl Engine {
         let max = earned.whole_cents();
         let amount = amount.unwrap_or(max);
         if amount.0 < ATOMS_PER_CENT || amount > max {
-            return Err(RejectReason::PayoutOutOfRange {
-                min: Amount(ATOMS_PER_CENT),
-                max,
-            });
+            return Err(RejectReason::PayoutOutOfRange { min: Amount(ATOMS_PER_CENT), max });
         }
         if amount != amount.whole_cents() {
             return Err(RejectReason::PayoutNotWholeCents);
@@ -39,11 +36,7 @@ impl Engine {
         let payout = PayoutId(self.next_payout);
         self.next_payout += 1;
         self.payouts.insert(payout, Payout { account, amount });
-        events.push(Event::PayoutRequested {
-            payout,
-            account,
-            amount,
-        });
+        events.push(Event::PayoutRequested { payout, account, amount });
         let transfer = Transfer {
             debit: LedgerAccount::Earned(account),
             credit: LedgerAccount::PayoutPending(account),

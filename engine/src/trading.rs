@@ -51,12 +51,7 @@ impl Engine {
         }
         if let Some(client_id) = order.client_id {
             let rested = if rests { order.remaining } else { Quantity(0) };
-            let answer = OrderAnswer {
-                order: order.id,
-                seq: self.last_seq,
-                filled,
-                rested,
-            };
+            let answer = OrderAnswer { order: order.id, seq: self.last_seq, filled, rested };
             self.answers.insert((order.account, client_id), answer);
         }
         Ok(())
@@ -68,19 +63,13 @@ impl Engine {
         let market = self.market(new.instrument).ok_or(RejectReason::UnknownInstrument)?;
         let usage = self.usage(new.account);
         if usage.open_orders >= OPEN_ORDERS_PER_ACCOUNT_MAX {
-            return Err(RejectReason::TooManyOrders {
-                max: OPEN_ORDERS_PER_ACCOUNT_MAX,
-            });
+            return Err(RejectReason::TooManyOrders { max: OPEN_ORDERS_PER_ACCOUNT_MAX });
         }
         if self.orders.len() >= OPEN_ORDERS_MAX {
-            return Err(RejectReason::TooManyOrders {
-                max: OPEN_ORDERS_MAX as u32,
-            });
+            return Err(RejectReason::TooManyOrders { max: OPEN_ORDERS_MAX as u32 });
         }
         if usage.open_contracts >= OPEN_CONTRACTS_PER_ACCOUNT_MAX {
-            return Err(RejectReason::TooManyContracts {
-                max: OPEN_CONTRACTS_PER_ACCOUNT_MAX,
-            });
+            return Err(RejectReason::TooManyContracts { max: OPEN_CONTRACTS_PER_ACCOUNT_MAX });
         }
         let quantity_max = market.spec.quantity_max;
         if new.quantity.0 == 0 || new.quantity > quantity_max {
@@ -90,17 +79,10 @@ impl Engine {
             return Err(RejectReason::MarketOrderMustBeImmediate);
         }
         let price = check_price(new, market)?;
-        let notional = price
-            .notional(new.quantity)
-            .filter(|amount| amount.0 <= ACCOUNT_ATOMS_MAX);
-        let needed = notional.ok_or(RejectReason::NotionalTooLarge {
-            max: Amount(ACCOUNT_ATOMS_MAX),
-        })?;
+        let notional = price.notional(new.quantity).filter(|amount| amount.0 <= ACCOUNT_ATOMS_MAX);
+        let needed = notional.ok_or(RejectReason::NotionalTooLarge { max: Amount(ACCOUNT_ATOMS_MAX) })?;
         if new.terms.side() == Side::Bid && needed > balance.available {
-            return Err(RejectReason::InsufficientCredits {
-                needed,
-                available: balance.available,
-            });
+            return Err(RejectReason::InsufficientCredits { needed, available: balance.available });
         }
         Ok(Order {
             id: OrderId(self.next_order),
@@ -138,18 +120,8 @@ impl Engine {
                     Terms::Ask { .. } if single && ask.remaining < wanted => Err(Miss::Capacity),
                     Terms::Ask { .. } | Terms::Bid { .. } => Ok(ask.remaining.min(wanted)),
                 };
-                let floor = if book.asks().next().is_some() {
-                    Miss::Price
-                } else {
-                    Miss::EmptyBook
-                };
-                self.choose(
-                    taker.remaining,
-                    floor,
-                    candidates.map(|rank| rank.order),
-                    accepts,
-                    fills,
-                )
+                let floor = if book.asks().next().is_some() { Miss::Price } else { Miss::EmptyBook };
+                self.choose(taker.remaining, floor, candidates.map(|rank| rank.order), accepts, fills)
             }
             Terms::Ask { attributes } => {
                 let candidates = book.bids().take_while(|rank| rank.price() >= taker.price);
@@ -158,18 +130,8 @@ impl Engine {
                     Terms::Bid { single, .. } if single && offered < bid.remaining => Err(Miss::Capacity),
                     Terms::Bid { .. } | Terms::Ask { .. } => Ok(bid.remaining.min(offered)),
                 };
-                let floor = if book.bids().next().is_some() {
-                    Miss::Price
-                } else {
-                    Miss::EmptyBook
-                };
-                self.choose(
-                    taker.remaining,
-                    floor,
-                    candidates.map(|rank| rank.order),
-                    accepts,
-                    fills,
-                )
+                let floor = if book.bids().next().is_some() { Miss::Price } else { Miss::EmptyBook };
+                self.choose(taker.remaining, floor, candidates.map(|rank| rank.order), accepts, fills)
             }
         }
     }
@@ -210,9 +172,7 @@ impl Engine {
             Side::Bid => (*taker, maker),
             Side::Ask => (maker, *taker),
         };
-        let ttl_ns = invariant(self.market(taker.instrument), "an order's instrument is listed")
-            .spec
-            .contract_ttl_ns;
+        let ttl_ns = invariant(self.market(taker.instrument), "an order's instrument is listed").spec.contract_ttl_ns;
         let trade = Trade {
             contract: ContractId(self.next_contract),
             instrument: taker.instrument,
@@ -239,30 +199,18 @@ impl Engine {
             self.forget(&maker)
         } else {
             invariant(self.orders.get_mut(&maker.id), "a chosen maker is open").remaining = left;
-            self.market_mut(maker.instrument)
-                .book
-                .reduce(maker.side(), maker.price, quantity)
+            self.market_mut(maker.instrument).book.reduce(maker.side(), maker.price, quantity)
         };
         if left.0 == 0 {
-            events.push(Event::OrderClosed {
-                order: maker.id,
-                remaining: left,
-                reason: CloseReason::Filled,
-            });
+            events.push(Event::OrderClosed { order: maker.id, remaining: left, reason: CloseReason::Filled });
         }
         events.push(level_changed(&maker, level));
     }
 
     /// Moves a trade's price into escrow and frees what the bid held above it.
     fn escrow(&mut self, bid: &Order, trade: &Trade, events: &mut Vec<Event>) {
-        let paid = invariant(
-            trade.price.notional(trade.quantity),
-            "a fill costs no more than its hold",
-        );
-        let held = invariant(
-            bid.price.notional(trade.quantity),
-            "a fill's hold is part of the order's",
-        );
+        let paid = invariant(trade.price.notional(trade.quantity), "a fill costs no more than its hold");
+        let held = invariant(bid.price.notional(trade.quantity), "a fill's hold is part of the order's");
         let transfer = Transfer {
             debit: LedgerAccount::Held(bid.account),
             credit: LedgerAccount::Escrow(bid.account),
@@ -284,25 +232,14 @@ impl Engine {
         };
         self.orders.insert(order.id, order);
         self.usage_mut(order.account).open_orders += 1;
-        events.push(Event::OrderRested {
-            order: order.id,
-            remaining: order.remaining,
-        });
+        events.push(Event::OrderRested { order: order.id, remaining: order.remaining });
         events.push(level_changed(&order, level));
     }
 
     /// Ends an order that never rested.
     fn finish_at_once(&mut self, order: &Order, miss: Miss, events: &mut Vec<Event>) {
-        let reason = if order.remaining.0 == 0 {
-            CloseReason::Filled
-        } else {
-            CloseReason::Unfilled(miss)
-        };
-        events.push(Event::OrderClosed {
-            order: order.id,
-            remaining: order.remaining,
-            reason,
-        });
+        let reason = if order.remaining.0 == 0 { CloseReason::Filled } else { CloseReason::Unfilled(miss) };
+        events.push(Event::OrderClosed { order: order.id, remaining: order.remaining, reason });
         self.release_rest(order, events);
     }
 
@@ -313,18 +250,10 @@ impl Engine {
         id: OrderId,
         events: &mut Vec<Event>,
     ) -> Result<(), RejectReason> {
-        let order = *self
-            .orders
-            .get(&id)
-            .filter(|order| order.account == account)
-            .ok_or(RejectReason::UnknownOrder)?;
+        let order = *self.orders.get(&id).filter(|order| order.account == account).ok_or(RejectReason::UnknownOrder)?;
         let level = self.forget(&order);
         let reason = CloseReason::Cancelled;
-        events.push(Event::OrderClosed {
-            order: id,
-            remaining: order.remaining,
-            reason,
-        });
+        events.push(Event::OrderClosed { order: id, remaining: order.remaining, reason });
         events.push(level_changed(&order, level));
         self.release_rest(&order, events);
         Ok(())
@@ -335,19 +264,10 @@ impl Engine {
     pub(crate) fn restore_quote(&mut self, id: OrderId, units: Quantity, at: Timestamp, events: &mut Vec<Event>) {
         let Some(ask) = self.orders.get_mut(&id) else { return };
         ask.remaining.0 += units.0;
-        assert!(
-            ask.remaining <= ask.quantity,
-            "a quote never grows beyond what it offered"
-        );
+        assert!(ask.remaining <= ask.quantity, "a quote never grows beyond what it offered");
         let mut ask = *ask;
-        let level = self
-            .market_mut(ask.instrument)
-            .book
-            .restore(Side::Ask, ask.price, units);
-        events.push(Event::QuoteRestored {
-            order: id,
-            remaining: ask.remaining,
-        });
+        let level = self.market_mut(ask.instrument).book.restore(Side::Ask, ask.price, units);
+        events.push(Event::QuoteRestored { order: id, remaining: ask.remaining });
         events.push(level_changed(&ask, level));
         let mut fills = Vec::new();
         self.find_fills(&ask, &mut fills);
@@ -360,11 +280,7 @@ impl Engine {
         if ask.remaining.0 > 0 {
             self.rest(ask, events);
         } else {
-            events.push(Event::OrderClosed {
-                order: id,
-                remaining: Quantity(0),
-                reason: CloseReason::Filled,
-            });
+            events.push(Event::OrderClosed { order: id, remaining: Quantity(0), reason: CloseReason::Filled });
         }
     }
 
@@ -391,20 +307,8 @@ impl Engine {
 
     fn move_hold(&mut self, account: AccountId, amount: Amount, code: TransferCode, events: &mut Vec<Event>) {
         let (available, held) = (LedgerAccount::Available(account), LedgerAccount::Held(account));
-        let (debit, credit) = if code == TransferCode::Hold {
-            (available, held)
-        } else {
-            (held, available)
-        };
-        self.ledger.transfer(
-            Transfer {
-                debit,
-                credit,
-                amount,
-                code,
-            },
-            events,
-        );
+        let (debit, credit) = if code == TransferCode::Hold { (available, held) } else { (held, available) };
+        self.ledger.transfer(Transfer { debit, credit, amount, code }, events);
     }
 
     fn market_mut(&mut self, id: InstrumentId) -> &mut Market {
@@ -423,10 +327,7 @@ fn check_price(new: &NewOrder, market: &Market) -> Result<Price, RejectReason> {
         });
     };
     if price < tick || price.0 > PRICE_MAX {
-        return Err(RejectReason::PriceOutOfRange {
-            min: tick,
-            max: Price(PRICE_MAX),
-        });
+        return Err(RejectReason::PriceOutOfRange { min: tick, max: Price(PRICE_MAX) });
     }
     if !price.0.is_multiple_of(tick.0) {
         return Err(RejectReason::PriceOffTick { tick });
@@ -436,10 +337,7 @@ fn check_price(new: &NewOrder, market: &Market) -> Result<Price, RejectReason> {
 
 /// What an open bid holds: its limit for every unit left.
 fn worst_case(order: &Order) -> Amount {
-    invariant(
-        order.price.notional(order.remaining),
-        "checked when the order was accepted",
-    )
+    invariant(order.price.notional(order.remaining), "checked when the order was accepted")
 }
 
 fn level_changed(order: &Order, level: Level) -> Event {

@@ -20,6 +20,8 @@ use std::time::Duration;
 /// A body larger than its route allows is read on and thrown away up to this size, so that the client gets to
 /// read the refusal instead of a reset connection.
 const DISCARD_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// The same for callers who are refused before their body is of interest: the largest body any route takes.
+const REFUSED_DISCARD_BYTES_MAX: usize = 1024 * 1024;
 /// The longest a body may take.
 const BODY_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -28,61 +30,54 @@ pub(crate) async fn admit(
     app: Arc<App>,
     access: Access,
     body_bytes_max: usize,
-    mut request: Request,
+    request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
+    let (mut parts, body) = request.into_parts();
     if let Access::Scoped(scopes) = access {
-        let caller = authenticate(&app, request.headers())?;
-        if !caller.scopes.intersects(scopes) {
-            return Err(forbidden(scopes));
+        match authenticate(&app, &parts.headers, scopes) {
+            Ok(caller) => drop(parts.extensions.insert(caller)),
+            Err(error) => {
+                discard(body).await;
+                return Err(error);
+            }
         }
-        request.extensions_mut().insert(caller);
     }
-    let (parts, body) = request.into_parts();
-    let read = tokio::time::timeout(BODY_PATIENCE, read_body(body, body_bytes_max)).await;
+    let read = tokio::time::timeout(BODY_PATIENCE, read_body(body, body_bytes_max, DISCARD_BYTES_MAX)).await;
     let body = read.map_err(|_| {
-        ApiError::new(
-            StatusCode::REQUEST_TIMEOUT,
-            "invalid_request_error",
-            "body_timeout",
-            "the body came too slowly",
-        )
+        let message = "the body came too slowly";
+        ApiError::new(StatusCode::REQUEST_TIMEOUT, "invalid_request_error", "body_timeout", message)
     })??;
     Ok(next.run(Request::from_parts(parts, Body::from(body))).await)
 }
 
-fn authenticate(app: &App, headers: &HeaderMap) -> Result<Caller, ApiError> {
-    let bearer = headers
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+/// Reads a refused request's body, within bounds, so that the client gets to read the refusal.
+pub(crate) async fn discard(body: Body) {
+    let read = read_body(body, 0, REFUSED_DISCARD_BYTES_MAX);
+    if tokio::time::timeout(BODY_PATIENCE, read).await.is_err() {
+        tracing::debug!("a refused body came too slowly");
+    }
+}
+
+fn authenticate(app: &App, headers: &HeaderMap, scopes: Scopes) -> Result<Caller, ApiError> {
+    let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
     let presented = bearer.or_else(|| headers.get("x-api-key")?.to_str().ok());
-    let refuse = |message: &str| {
-        ApiError::new(
-            StatusCode::UNAUTHORIZED,
-            "invalid_request_error",
-            "invalid_api_key",
-            message,
-        )
-    };
+    let refuse =
+        |message: &str| ApiError::new(StatusCode::UNAUTHORIZED, "invalid_request_error", "invalid_api_key", message);
     let presented = presented
         .ok_or_else(|| refuse("no API key: send `Authorization: Bearer sk-gollem-…` or `X-API-Key: sk-gollem-…`"))?;
-    app.identity
-        .authenticate(presented.trim())
-        .ok_or_else(|| refuse("this API key is not known here"))
+    let caller = app.identity.authenticate(presented.trim());
+    let caller = caller.ok_or_else(|| refuse("this API key is not known here"))?;
+    if caller.scopes.intersects(scopes) { Ok(caller) } else { Err(forbidden(scopes)) }
 }
 
 /// 403: the key lacks every one of these scopes.
 pub(crate) fn forbidden(scopes: Scopes) -> ApiError {
     let message = format!("this API key needs the scope {}", scopes.names().join(" or "));
-    ApiError::new(
-        StatusCode::FORBIDDEN,
-        "invalid_request_error",
-        "insufficient_scope",
-        message,
-    )
+    ApiError::new(StatusCode::FORBIDDEN, "invalid_request_error", "insufficient_scope", message)
 }
 
-async fn read_body(mut body: Body, bytes_max: usize) -> Result<Bytes, ApiError> {
+async fn read_body(mut body: Body, bytes_max: usize, discard_max: usize) -> Result<Bytes, ApiError> {
     let hint = body.size_hint();
     let mut kept = Vec::with_capacity(usize::try_from(hint.lower()).unwrap_or(bytes_max).min(bytes_max));
     let mut seen = 0_usize;
@@ -92,7 +87,7 @@ async fn read_body(mut body: Body, bytes_max: usize) -> Result<Bytes, ApiError> 
         seen += data.len();
         if seen <= bytes_max {
             kept.extend_from_slice(&data);
-        } else if seen > DISCARD_BYTES_MAX {
+        } else if seen > discard_max {
             break;
         }
     }
@@ -100,10 +95,7 @@ async fn read_body(mut body: Body, bytes_max: usize) -> Result<Bytes, ApiError> 
         let message = format!("the body may have at most {bytes_max} bytes");
         let status = StatusCode::PAYLOAD_TOO_LARGE;
         let error = ApiError::new(status, "invalid_request_error", "body_too_large", message);
-        return Err(ApiError {
-            param: Some("body".into()),
-            ..error
-        });
+        return Err(ApiError { param: Some("body".into()), ..error });
     }
     Ok(kept.into())
 }
@@ -120,12 +112,7 @@ impl<S: Sync> FromRequestParts<S> for Account {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Account, ApiError> {
         let caller = parts.extensions.get::<Caller>().copied();
-        let account = caller.and_then(|caller| {
-            Some(Account {
-                id: caller.account?,
-                scopes: caller.scopes,
-            })
-        });
+        let account = caller.and_then(|caller| Some(Account { id: caller.account?, scopes: caller.scopes }));
         account.ok_or_else(|| {
             let message = "this API key belongs to no account: use a key made by POST /v1/accounts";
             ApiError::new(StatusCode::FORBIDDEN, "invalid_request_error", "no_account", message)

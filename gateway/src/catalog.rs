@@ -27,21 +27,14 @@ impl Catalog {
     }
 
     pub(crate) fn by_symbol(&self, symbol: &str) -> Option<Arc<InstrumentRow>> {
-        self.by_symbol
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(symbol)
-            .cloned()
+        self.by_symbol.read().unwrap_or_else(PoisonError::into_inner).get(symbol).cloned()
     }
 
     /// The name of an instrument.
     pub(crate) fn symbol(&self, id: InstrumentId) -> String {
         let named = |row: &&Arc<InstrumentRow>| row.id == id;
         let map = self.by_symbol.read().unwrap_or_else(PoisonError::into_inner);
-        map.values()
-            .find(named)
-            .map(|row| row.spec.symbol.as_str().to_owned())
-            .unwrap_or_default()
+        map.values().find(named).map(|row| row.spec.symbol.as_str().to_owned()).unwrap_or_default()
     }
 
     /// All of them in the order of their numbers.

@@ -73,10 +73,7 @@ fn parse_pinning(text: &str) -> Result<Pinning, String> {
     match text {
         "auto" => Ok(Pinning::Auto),
         "off" => Ok(Pinning::Off),
-        core => core
-            .parse()
-            .map(Pinning::Core)
-            .map_err(|_| "expected auto, off or the number of a core".into()),
+        core => core.parse().map(Pinning::Core).map_err(|_| "expected auto, off or the number of a core".into()),
     }
 }
 
@@ -85,18 +82,13 @@ fn parse_speed(text: &str) -> Result<Speed, String> {
         return Ok(Speed::Max);
     }
     let times = text.parse::<f64>().ok().filter(|times| (0.001..=1e6).contains(times));
-    times
-        .map(Speed::Times)
-        .ok_or_else(|| "expected max or a number between 0.001 and 1000000".into())
+    times.map(Speed::Times).ok_or_else(|| "expected max or a number between 0.001 and 1000000".into())
 }
 
 impl Cli {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         let filter = EnvFilter::try_from_env("GOLLEM_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-        tracing_subscriber::fmt()
-            .with_env_filter(filter)
-            .with_writer(std::io::stderr)
-            .init();
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         runtime.block_on(async {
             match self.command {
@@ -110,11 +102,7 @@ impl Cli {
 impl Serve {
     async fn run(self) -> anyhow::Result<()> {
         let listener = bind(&self.listen).await?;
-        let options = ExchangeOptions {
-            data: self.data.clone(),
-            dev: self.dev,
-            pinning: self.pin,
-        };
+        let options = ExchangeOptions { data: self.data.clone(), dev: self.dev, pinning: self.pin };
         let exchange = Exchange::open(&options).await?;
         let recovery = exchange.recovery();
         tracing::info!(

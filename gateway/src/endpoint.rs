@@ -99,10 +99,7 @@ mod tests {
             assert!(check(endpoint, false).is_err(), "{endpoint}");
             assert!(check(endpoint, true).is_ok(), "{endpoint}");
         }
-        assert_eq!(
-            check("http://8.8.8.8:9000/v1/", false).as_deref(),
-            Ok("http://8.8.8.8:9000/v1")
-        );
+        assert_eq!(check("http://8.8.8.8:9000/v1/", false).as_deref(), Ok("http://8.8.8.8:9000/v1"));
         assert!(check("http://models.example/v1", false).is_ok());
     }
 

@@ -29,31 +29,19 @@ const SERVER: &str = "server_error";
 impl ApiError {
     /// An error without a field.
     pub fn new(status: StatusCode, kind: &'static str, code: &'static str, message: impl Into<String>) -> ApiError {
-        ApiError {
-            status,
-            kind,
-            code,
-            message: message.into(),
-            param: None,
-        }
+        ApiError { status, kind, code, message: message.into(), param: None }
     }
 
     /// 400: a field has a value that it may not have.
     pub fn invalid(param: impl Into<String>, message: impl Into<String>) -> ApiError {
         let error = ApiError::new(StatusCode::BAD_REQUEST, INVALID, "invalid_value", message);
-        ApiError {
-            param: Some(param.into()),
-            ..error
-        }
+        ApiError { param: Some(param.into()), ..error }
     }
 
     /// 404: nothing of that name.
     pub fn not_found(param: &str, code: &'static str, message: impl Into<String>) -> ApiError {
         let error = ApiError::new(StatusCode::NOT_FOUND, INVALID, code, message);
-        ApiError {
-            param: Some(param.to_owned()),
-            ..error
-        }
+        ApiError { param: Some(param.to_owned()), ..error }
     }
 
     /// 404 for a model or instrument that is not listed.
@@ -76,12 +64,15 @@ impl ApiError {
     /// 500: our fault; the details are in the log, not in the answer.
     pub fn internal(error: &dyn std::fmt::Display) -> ApiError {
         tracing::error!(%error, "internal error");
-        ApiError::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            SERVER,
-            "internal_error",
-            "something broke on our side",
-        )
+        ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, SERVER, "internal_error", "something broke on our side")
+    }
+
+    /// The same error for a caller who gave the field under another name.
+    pub(crate) fn renamed(self, from: &str, to: &str) -> ApiError {
+        if self.param.as_deref() != Some(from) {
+            return self;
+        }
+        ApiError { message: self.message.replacen(from, to, 1), param: Some(to.to_owned()), ..self }
     }
 
     /// The body of the answer.
@@ -96,9 +87,7 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let mut response = (self.status, axum::Json(self.body())).into_response();
         if self.status == StatusCode::SERVICE_UNAVAILABLE || self.status == StatusCode::TOO_MANY_REQUESTS {
-            response
-                .headers_mut()
-                .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response
     }
@@ -132,12 +121,7 @@ impl From<RejectReason> for ApiError {
     fn from(reason: RejectReason) -> ApiError {
         use crate::money::{credits, credits_per_unit};
         let too_many = |what: &str, max: u32| {
-            ApiError::new(
-                StatusCode::TOO_MANY_REQUESTS,
-                INVALID,
-                "too_many",
-                format!("at most {max} {what}"),
-            )
+            ApiError::new(StatusCode::TOO_MANY_REQUESTS, INVALID, "too_many", format!("at most {max} {what}"))
         };
         match reason {
             RejectReason::UnknownAccount => ApiError::not_found("account", "account_not_found", "no such account"),
@@ -159,66 +143,47 @@ impl From<RejectReason> for ApiError {
             RejectReason::SymbolTaken => {
                 let message = "another instrument has this symbol";
                 let error = ApiError::new(StatusCode::CONFLICT, INVALID, "symbol_taken", message);
-                ApiError {
-                    param: Some("symbol".into()),
-                    ..error
-                }
+                ApiError { param: Some("symbol".into()), ..error }
             }
             RejectReason::PurchaseOutOfRange { .. } => {
                 ApiError::invalid("amount_usd", "amount_usd must be between 1.00 and 1000.00")
             }
-            RejectReason::BalanceTooLarge { max } => ApiError::invalid(
-                "amount_usd",
-                format!("an account may own at most {} credits", credits(max)),
-            ),
+            RejectReason::BalanceTooLarge { max } => {
+                ApiError::invalid("amount_usd", format!("an account may own at most {} credits", credits(max)))
+            }
             RejectReason::ReferenceConflict => {
                 let message = "this reference was used for another account or amount";
                 let error = ApiError::new(StatusCode::CONFLICT, INVALID, "reference_conflict", message);
-                ApiError {
-                    param: Some("reference".into()),
-                    ..error
-                }
+                ApiError { param: Some("reference".into()), ..error }
             }
             RejectReason::QuantityOutOfRange { max } => {
                 ApiError::invalid("quantity", format!("quantity must be between 1 and {} units", max.0))
             }
             RejectReason::PriceOutOfRange { min, max } => {
                 let (min, max) = (credits_per_unit(min), credits_per_unit(max));
-                ApiError::invalid(
-                    "price",
-                    format!("price must be between {min} and {max} credits per unit"),
-                )
+                ApiError::invalid("price", format!("price must be between {min} and {max} credits per unit"))
             }
             RejectReason::PriceOffTick { tick } => {
                 let tick = credits_per_unit(tick);
                 ApiError::invalid("price", format!("price must be a multiple of {tick} credits per unit"))
             }
-            RejectReason::NotionalTooLarge { max } => ApiError::invalid(
-                "quantity",
-                format!("price times quantity may be at most {} credits", credits(max)),
-            ),
+            RejectReason::NotionalTooLarge { max } => {
+                ApiError::invalid("quantity", format!("price times quantity may be at most {} credits", credits(max)))
+            }
             RejectReason::MarketOrderMustBeImmediate => {
                 ApiError::invalid("time_in_force", "a market order must have time_in_force \"ioc\"")
             }
             RejectReason::InsufficientCredits { needed, available } => {
                 let (needed, available) = (credits(needed), credits(available));
                 let message = format!("this needs {needed} credits at its limit and {available} are available");
-                ApiError::new(
-                    StatusCode::PAYMENT_REQUIRED,
-                    "insufficient_quota",
-                    "insufficient_credits",
-                    message,
-                )
+                ApiError::new(StatusCode::PAYMENT_REQUIRED, "insufficient_quota", "insufficient_credits", message)
             }
             RejectReason::DeliveryExceedsContract { remaining } => {
                 ApiError::invalid("quantity", format!("the contract has {} units left", remaining.0))
             }
             RejectReason::PayoutOutOfRange { min, max } => {
                 let (min, max) = (crate::money::dollars(min.0.into()), crate::money::dollars(max.0.into()));
-                ApiError::invalid(
-                    "amount_usd",
-                    format!("amount_usd must be between {min:.2} and {max:.2}"),
-                )
+                ApiError::invalid("amount_usd", format!("amount_usd must be between {min:.2} and {max:.2}"))
             }
             RejectReason::PayoutNotWholeCents => {
                 ApiError::invalid("amount_usd", "amount_usd must be a whole number of cents")

@@ -105,19 +105,13 @@ impl App {
         if self.view.reached(self.status.durable_seq(), VIEW_PATIENCE).await {
             return Ok(&self.view.store);
         }
-        Err(ApiError::unavailable(
-            "view_behind",
-            "this view is behind the journal and catching up; retry later",
-        ))
+        Err(ApiError::unavailable("view_behind", "this view is behind the journal and catching up; retry later"))
     }
 
     /// Records the time the gateway itself added to one call, in microseconds.
     pub(crate) fn record_overhead(&self, added: Duration) {
         let us = u64::try_from(added.as_micros()).unwrap_or(u64::MAX);
-        self.overhead_us
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .saturating_record(us);
+        self.overhead_us.lock().unwrap_or_else(PoisonError::into_inner).saturating_record(us);
     }
 
     /// The time the gateway itself added to each call so far, in microseconds.
@@ -139,10 +133,7 @@ impl App {
         let answer = self.ingress.inspect(question).await?;
         // What was inspected may still be on its way to disk.
         if !self.view.reached(answer.0, VIEW_PATIENCE).await {
-            return Err(ApiError::unavailable(
-                "unavailable",
-                "the journal did not confirm this state in time",
-            ));
+            return Err(ApiError::unavailable("unavailable", "the journal did not confirm this state in time"));
         }
         Ok(answer)
     }
@@ -178,19 +169,13 @@ impl Exchange {
     /// # Errors
     /// See [`OpenError`]; nothing has changed then.
     pub async fn open(options: &ExchangeOptions) -> Result<Exchange, OpenError> {
-        let folder = |source| OpenError::Folder {
-            path: options.data.clone(),
-            source,
-        };
+        let folder = |source| OpenError::Folder { path: options.data.clone(), source };
         std::fs::create_dir_all(&options.data).map_err(folder)?;
         let journal_dir = options.data.join("journal");
         let views = Arc::new(Views::open(&options.data.join("views"))?);
         let identity = Identity::open(&options.data.join("identity.db")).await?;
         let (feed, feed_reader) = Feed::new(FEED_BATCHES_MAX);
-        let pipeline = Options {
-            pinning: options.pinning,
-            ..Options::new(journal_dir.clone())
-        };
+        let pipeline = Options { pinning: options.pinning, ..Options::new(journal_dir.clone()) };
         let sequencer = recover(&pipeline, &views, feed)?;
         let status = sequencer.status();
         let catalog = Catalog::new(views.instruments()?);
@@ -207,12 +192,7 @@ impl Exchange {
             calls: Arc::new(Semaphore::new(CALLS_MAX as usize)),
             overhead_us: Mutex::new(Histogram::new_with_max(OVERHEAD_US_MAX, 3)?),
         });
-        Ok(Exchange {
-            app,
-            sequencer,
-            projector,
-            new_admin_key,
-        })
+        Ok(Exchange { app, sequencer, projector, new_admin_key })
     }
 
     /// What request handlers share.
@@ -277,10 +257,7 @@ fn recover(pipeline: &Options, views: &Views, feed: Feed) -> Result<Sequencer, O
 
 /// Makes the operator's first key, or takes the one given in the environment.
 async fn ensure_admin(identity: &Identity) -> Result<Option<ApiKey>, OpenError> {
-    let caller = Caller {
-        account: None,
-        scopes: Scopes::ADMIN,
-    };
+    let caller = Caller { account: None, scopes: Scopes::ADMIN };
     if let Ok(given) = std::env::var("GOLLEM_ADMIN_KEY") {
         let key = ApiKey::parse(&given).ok_or(OpenError::AdminKey)?;
         if identity.authenticate(&given).is_none() {

@@ -46,35 +46,22 @@ impl Identity {
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full);
-        let pool = SqlitePoolOptions::new()
-            .max_connections(2)
-            .connect_with(options)
-            .await?;
+        let pool = SqlitePoolOptions::new().max_connections(2).connect_with(options).await?;
         sqlx::migrate!().run(&pool).await?;
-        let identity = Identity {
-            pool,
-            keys: RwLock::default(),
-            endpoints: RwLock::default(),
-        };
+        let identity = Identity { pool, keys: RwLock::default(), endpoints: RwLock::default() };
         identity.load().await?;
         Ok(identity)
     }
 
     async fn load(&self) -> Result<(), sqlx::Error> {
-        let rows = sqlx::query("SELECT public, secret_hash, account, scopes FROM api_keys")
-            .fetch_all(&self.pool)
-            .await?;
+        let rows =
+            sqlx::query("SELECT public, secret_hash, account, scopes FROM api_keys").fetch_all(&self.pool).await?;
         for row in rows {
             let hash: Vec<u8> = row.try_get("secret_hash")?;
-            let secret_hash = hash
-                .try_into()
-                .map_err(|_| sqlx::Error::Decode("secret_hash is not 32 bytes".into()))?;
+            let secret_hash = hash.try_into().map_err(|_| sqlx::Error::Decode("secret_hash is not 32 bytes".into()))?;
             let account: u32 = row.try_get("account")?;
             let account = (account != 0).then_some(AccountId(account));
-            let caller = Caller {
-                account,
-                scopes: Scopes(row.try_get("scopes")?),
-            };
+            let caller = Caller { account, scopes: Scopes(row.try_get("scopes")?) };
             write(&self.keys).insert(row.try_get("public")?, StoredKey { secret_hash, caller });
         }
         let rows = sqlx::query("SELECT account, endpoint FROM accounts WHERE endpoint IS NOT NULL");
@@ -95,9 +82,7 @@ impl Identity {
 
     /// Whether any key may run the exchange.
     pub fn has_admin(&self) -> bool {
-        read(&self.keys)
-            .values()
-            .any(|stored| stored.caller.scopes.intersects(Scopes::ADMIN))
+        read(&self.keys).values().any(|stored| stored.caller.scopes.intersects(Scopes::ADMIN))
     }
 
     /// Stores a key's hash for its caller.
@@ -112,10 +97,7 @@ impl Identity {
     }
 
     fn remember(&self, key: &ApiKey, caller: Caller) {
-        let stored = StoredKey {
-            secret_hash: key.secret_hash(),
-            caller,
-        };
+        let stored = StoredKey { secret_hash: key.secret_hash(), caller };
         write(&self.keys).insert(key.public().to_owned(), stored);
     }
 
@@ -125,10 +107,7 @@ impl Identity {
     /// When the database refuses.
     pub async fn account_named(&self, name: &str) -> Result<Option<AccountId>, sqlx::Error> {
         let row = sqlx::query("SELECT account FROM accounts WHERE name = ?").bind(name);
-        row.fetch_optional(&self.pool)
-            .await?
-            .map(|row| row.try_get("account").map(AccountId))
-            .transpose()
+        row.fetch_optional(&self.pool).await?.map(|row| row.try_get("account").map(AccountId)).transpose()
     }
 
     /// Stores a new account with its first key.
@@ -142,10 +121,7 @@ impl Identity {
         key: &ApiKey,
         scopes: Scopes,
     ) -> Result<(), sqlx::Error> {
-        let caller = Caller {
-            account: Some(account),
-            scopes,
-        };
+        let caller = Caller { account: Some(account), scopes };
         let mut transaction = self.pool.begin().await?;
         sqlx::query("INSERT INTO accounts (account, name, created_at) VALUES (?, ?, ?)")
             .bind(account.0)
@@ -228,10 +204,7 @@ mod tests {
             identity.close().await;
         }
         let identity = Identity::open(&file).await.unwrap();
-        let expected = Caller {
-            account: Some(account),
-            scopes,
-        };
+        let expected = Caller { account: Some(account), scopes };
         assert_eq!(identity.authenticate(&key.reveal()), Some(expected));
         assert_eq!(identity.authenticate(&ApiKey::generate().unwrap().reveal()), None);
         assert_eq!(identity.account_named("alice").await.unwrap(), Some(account));
@@ -250,18 +223,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let identity = Identity::open(&dir.path().join("identity.db")).await.unwrap();
         let key = ApiKey::generate().unwrap();
-        identity
-            .add_account(AccountId(1), "bob", &key, Scopes::READ)
-            .await
-            .unwrap();
+        identity.add_account(AccountId(1), "bob", &key, Scopes::READ).await.unwrap();
         let other = ApiKey::generate().unwrap();
-        let forged = key
-            .reveal()
-            .replace(other.public(), "")
-            .chars()
-            .take(23)
-            .collect::<String>()
-            + &other.reveal()[23..];
+        let forged =
+            key.reveal().replace(other.public(), "").chars().take(23).collect::<String>() + &other.reveal()[23..];
         assert_eq!(ApiKey::parse(&forged).unwrap().public(), key.public());
         assert_eq!(identity.authenticate(&forged), None);
     }

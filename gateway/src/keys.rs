@@ -26,28 +26,17 @@ impl Scopes {
     /// Run the exchange.
     pub const ADMIN: Scopes = Scopes(8);
 
-    const NAMES: [(&'static str, Scopes); 4] = [
-        ("read", Scopes::READ),
-        ("trade", Scopes::TRADE),
-        ("provide", Scopes::PROVIDE),
-        ("admin", Scopes::ADMIN),
-    ];
+    const NAMES: [(&'static str, Scopes); 4] =
+        [("read", Scopes::READ), ("trade", Scopes::TRADE), ("provide", Scopes::PROVIDE), ("admin", Scopes::ADMIN)];
 
     /// The scope of that name.
     pub fn from_name(name: &str) -> Option<Scopes> {
-        Scopes::NAMES
-            .iter()
-            .find(|(known, _)| *known == name)
-            .map(|(_, scope)| *scope)
+        Scopes::NAMES.iter().find(|(known, _)| *known == name).map(|(_, scope)| *scope)
     }
 
     /// The names in the set.
     pub fn names(self) -> Vec<&'static str> {
-        Scopes::NAMES
-            .iter()
-            .filter(|(_, scope)| self.intersects(*scope))
-            .map(|(name, _)| *name)
-            .collect()
+        Scopes::NAMES.iter().filter(|(_, scope)| self.intersects(*scope)).map(|(name, _)| *name).collect()
     }
 
     /// Both sets together.
@@ -80,10 +69,7 @@ impl ApiKey {
     /// # Errors
     /// When that source fails.
     pub fn generate() -> Result<ApiKey, getrandom::Error> {
-        Ok(ApiKey {
-            public: random(PUBLIC_CHARS)?,
-            secret: random(SECRET_CHARS)?,
-        })
+        Ok(ApiKey { public: random(PUBLIC_CHARS)?, secret: random(SECRET_CHARS)? })
     }
 
     /// Reads a presented key; `None` when it has not the form of one.
@@ -92,10 +78,7 @@ impl ApiKey {
         let alphanumeric =
             |part: &str, len: usize| part.len() == len && part.bytes().all(|byte| byte.is_ascii_alphanumeric());
         let valid = alphanumeric(public, PUBLIC_CHARS) && alphanumeric(secret, SECRET_CHARS);
-        valid.then(|| ApiKey {
-            public: public.to_owned(),
-            secret: secret.to_owned(),
-        })
+        valid.then(|| ApiKey { public: public.to_owned(), secret: secret.to_owned() })
     }
 
     /// The whole key, to be shown once.
@@ -125,10 +108,7 @@ fn random(chars: usize) -> Result<String, getrandom::Error> {
     while text.len() < chars {
         let mut bytes = [0_u8; 64];
         getrandom::fill(&mut bytes)?;
-        let fair = bytes
-            .iter()
-            .filter(|byte| **byte < 248)
-            .map(|byte| char::from(ALPHABET[usize::from(byte % 62)]));
+        let fair = bytes.iter().filter(|byte| **byte < 248).map(|byte| char::from(ALPHABET[usize::from(byte % 62)]));
         text.extend(fair.take(chars - text.len()));
     }
     Ok(text)
@@ -157,14 +137,7 @@ mod tests {
     #[test]
     fn what_is_no_key_is_refused_by_form() {
         let good = ApiKey::generate().unwrap().reveal();
-        for bad in [
-            "",
-            "sk-gollem-",
-            "sk-gollem-abc-def",
-            &good[1..],
-            &format!("{good}x"),
-            &good.replace('-', "_"),
-        ] {
+        for bad in ["", "sk-gollem-", "sk-gollem-abc-def", &good[1..], &format!("{good}x"), &good.replace('-', "_")] {
             assert!(ApiKey::parse(bad).is_none(), "{bad}");
         }
     }

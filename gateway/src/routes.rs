@@ -2,7 +2,7 @@
 //! and nothing is reachable that is not in it.
 
 use crate::api::{accounts, admin, market, orders, payments, providers};
-use crate::auth::admit;
+use crate::auth::{admit, discard};
 use crate::error::ApiError;
 use crate::exchange::App;
 use crate::inference;
@@ -55,59 +55,31 @@ const fn route(
     body_bytes_max: usize,
     handler: fn() -> MethodRouter<Arc<App>>,
 ) -> Route {
-    Route {
-        method,
-        path,
-        access,
-        body_bytes_max,
-        handler,
-    }
+    Route { method, path, access, body_bytes_max, handler }
 }
 
 /// The table.
 pub const ROUTES: &[Route] = &[
     route(Method::GET, "/health", Access::Public, 0, || get(admin::health)),
-    route(Method::GET, "/v1/instruments", Access::Public, 0, || {
-        get(market::instruments)
-    }),
-    route(Method::POST, "/v1/instruments", ADMIN, SMALL, || {
-        post(market::list_instrument)
-    }),
-    route(Method::GET, "/v1/book/{instrument}", Access::Public, 0, || {
-        get(market::book)
-    }),
-    route(Method::GET, "/api/orderbook/status", Access::Public, 0, || {
-        get(market::status)
-    }),
+    route(Method::GET, "/v1/instruments", Access::Public, 0, || get(market::instruments)),
+    route(Method::POST, "/v1/instruments", ADMIN, SMALL, || post(market::list_instrument)),
+    route(Method::GET, "/v1/book/{instrument}", Access::Public, 0, || get(market::book)),
+    route(Method::GET, "/api/orderbook/status", Access::Public, 0, || get(market::status)),
     route(Method::POST, "/v1/accounts", ADMIN, SMALL, || post(accounts::open)),
     route(Method::GET, "/v1/balance", READ, 0, || get(accounts::balance)),
     route(Method::GET, "/v1/transactions", READ, 0, || get(accounts::transactions)),
     route(Method::POST, "/v1/purchases", TRADE, SMALL, || post(payments::purchase)),
-    route(Method::POST, "/v1/payouts", PROVIDE, SMALL, || {
-        post(payments::request_payout)
-    }),
-    route(Method::POST, "/v1/payouts/{payout}/confirm", ADMIN, SMALL, || {
-        post(payments::confirm_payout)
-    }),
-    route(Method::POST, "/v1/payouts/{payout}/fail", ADMIN, SMALL, || {
-        post(payments::fail_payout)
-    }),
+    route(Method::POST, "/v1/payouts", PROVIDE, SMALL, || post(payments::request_payout)),
+    route(Method::POST, "/v1/payouts/{payout}/confirm", ADMIN, SMALL, || post(payments::confirm_payout)),
+    route(Method::POST, "/v1/payouts/{payout}/fail", ADMIN, SMALL, || post(payments::fail_payout)),
     route(Method::POST, "/v1/orders", EITHER_SIDE, SMALL, || post(orders::place)),
     route(Method::GET, "/v1/orders", READ, 0, || get(orders::list)),
     route(Method::GET, "/v1/orders/{order}", READ, 0, || get(orders::show)),
-    route(Method::DELETE, "/v1/orders/{order}", EITHER_SIDE, SMALL, || {
-        delete(orders::cancel)
-    }),
+    route(Method::DELETE, "/v1/orders/{order}", EITHER_SIDE, SMALL, || delete(orders::cancel)),
     route(Method::PUT, "/v1/provider", PROVIDE, SMALL, || put(providers::register)),
-    route(Method::POST, "/api/provider/status", PROVIDE, SMALL, || {
-        post(providers::status)
-    }),
-    route(Method::POST, "/v1/chat/completions", TRADE, PROMPT, || {
-        post(inference::chat_completions)
-    }),
-    route(Method::POST, "/api/generate", TRADE, PROMPT, || {
-        post(inference::generate)
-    }),
+    route(Method::POST, "/api/provider/status", PROVIDE, SMALL, || post(providers::status)),
+    route(Method::POST, "/v1/chat/completions", TRADE, PROMPT, || post(inference::chat_completions)),
+    route(Method::POST, "/api/generate", TRADE, PROMPT, || post(inference::generate)),
     route(Method::GET, "/v1/admin/state", ADMIN, 0, || get(admin::state)),
 ];
 
@@ -122,24 +94,12 @@ pub(crate) fn router(app: Arc<App>) -> Router {
     }
     let unknown = |request: Request| async move {
         let message = format!("no such route: {} {}", request.method(), request.uri().path());
-        ApiError::new(
-            StatusCode::NOT_FOUND,
-            "invalid_request_error",
-            "route_not_found",
-            message,
-        )
+        discard(request.into_body()).await;
+        ApiError::new(StatusCode::NOT_FOUND, "invalid_request_error", "route_not_found", message)
     };
     let wrong_method = |request: Request| async move {
         let message = format!("{} is not possible on {}", request.method(), request.uri().path());
-        ApiError::new(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "invalid_request_error",
-            "method_not_allowed",
-            message,
-        )
+        ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "invalid_request_error", "method_not_allowed", message)
     };
-    router
-        .fallback(unknown)
-        .method_not_allowed_fallback(wrong_method)
-        .with_state(app)
+    router.fallback(unknown).method_not_allowed_fallback(wrong_method).with_state(app)
 }

@@ -82,10 +82,7 @@ async fn accept(listener: TcpListener, app: Arc<App>, mut stopped: oneshot::Rece
         });
     }
     drop(listener);
-    if tokio::time::timeout(SHUTDOWN_PATIENCE, graceful.shutdown())
-        .await
-        .is_err()
-    {
+    if tokio::time::timeout(SHUTDOWN_PATIENCE, graceful.shutdown()).await.is_err() {
         tracing::warn!("requests were still in flight at the end of the shutdown");
     }
 }

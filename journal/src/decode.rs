@@ -53,25 +53,13 @@ pub(crate) fn decode_group(bytes: &[u8], before: &Cursor) -> Decoded {
             Ok(header) => {
                 at += header.record_bytes();
                 index += 1;
-                cursor = Cursor {
-                    seq: header.seq,
-                    chain: header.crc,
-                    time_ns: header.time_ns,
-                };
+                cursor = Cursor { seq: header.seq, chain: header.crc, time_ns: header.time_ns };
                 if header.flags & FLAG_LAST != 0 {
-                    return Decoded::Whole {
-                        bytes: at,
-                        after: cursor,
-                    };
+                    return Decoded::Whole { bytes: at, after: cursor };
                 }
             }
             Err((damage, self_valid)) => {
-                return Decoded::Bad(Blemish {
-                    at,
-                    expected_seq: cursor.seq.saturating_add(1),
-                    damage,
-                    self_valid,
-                });
+                return Decoded::Bad(Blemish { at, expected_seq: cursor.seq.saturating_add(1), damage, self_valid });
             }
         }
     }
@@ -79,11 +67,7 @@ pub(crate) fn decode_group(bytes: &[u8], before: &Cursor) -> Decoded {
 
 /// The record at the start of `rest`, or what is wrong with it and whether its own checksum holds nevertheless.
 fn decode_record(rest: &[u8], before: &Cursor, index: u32, limit: bool) -> Result<RecordHeader, (Damage, bool)> {
-    let short = if limit {
-        Damage::GroupTooLong
-    } else {
-        Damage::RecordShort
-    };
+    let short = if limit { Damage::GroupTooLong } else { Damage::RecordShort };
     if is_zero(&rest[..rest.len().min(RECORD_HEADER_BYTES)]) {
         return Err((Damage::GroupUnended, false));
     }
@@ -131,11 +115,7 @@ pub(crate) fn records(mut group: &[u8]) -> impl Iterator<Item = Record<'_>> {
         let (record, rest) = group.split_at(header.record_bytes());
         group = rest;
         let payload = &record[RECORD_HEADER_BYTES..RECORD_HEADER_BYTES + usize::from(header.len)];
-        Some(Record {
-            seq: header.seq,
-            time_ns: header.time_ns,
-            payload,
-        })
+        Some(Record { seq: header.seq, time_ns: header.time_ns, payload })
     })
 }
 
@@ -158,9 +138,7 @@ pub(crate) fn check_header(bytes: &[u8], first_seq: u64, before: &Cursor) -> Res
     };
     let header = SegmentHeader::decode(bytes)?;
     if header.first_seq != first_seq {
-        return Err(Damage::HeaderSeq {
-            found: header.first_seq,
-        });
+        return Err(Damage::HeaderSeq { found: header.first_seq });
     }
     if header.chain != before.chain {
         return Err(Damage::HeaderChain);

@@ -23,12 +23,7 @@ pub struct Encoder {
 
 impl Encoder {
     pub(crate) fn new(next_seq: u64, chain: u32, time_ns: u64) -> Self {
-        Self {
-            next_seq,
-            time_ns,
-            chain,
-            open: false,
-        }
+        Self { next_seq, time_ns, chain, open: false }
     }
 
     /// The sequence that the next push gets.
@@ -53,21 +48,10 @@ impl Encoder {
         time_ns: u64,
         write: impl FnOnce(&mut Vec<u8>),
     ) -> Result<u64, EncodeError> {
-        assert!(
-            time_ns >= self.time_ns,
-            "time never goes back: {time_ns} after {}",
-            self.time_ns
-        );
+        assert!(time_ns >= self.time_ns, "time never goes back: {time_ns} after {}", self.time_ns);
         assert!(!group.sealed, "a sealed group takes no more records");
-        let continues = if group.is_empty() {
-            !self.open
-        } else {
-            group.last_seq() + 1 == self.next_seq
-        };
-        assert!(
-            continues,
-            "one group is filled at a time, and sealed before the next is begun"
-        );
+        let continues = if group.is_empty() { !self.open } else { group.last_seq() + 1 == self.next_seq };
+        assert!(continues, "one group is filled at a time, and sealed before the next is begun");
 
         let at = group.end;
         group.bytes.truncate(at);
@@ -81,9 +65,7 @@ impl Encoder {
                 return Err(error);
             }
         };
-        group
-            .bytes
-            .resize(at + RECORD_HEADER_BYTES + padded(usize::from(len)), 0);
+        group.bytes.resize(at + RECORD_HEADER_BYTES + padded(usize::from(len)), 0);
 
         if group.is_empty() {
             group.first_seq = self.next_seq;
@@ -93,16 +75,7 @@ impl Encoder {
         }
         let seq = self.next_seq;
         let (index, kind) = (group.records, KIND_INPUT);
-        let header = RecordHeader {
-            crc: 0,
-            prev: 0,
-            index,
-            len,
-            kind,
-            flags: 0,
-            seq,
-            time_ns,
-        };
+        let header = RecordHeader { crc: 0, prev: 0, index, len, kind, flags: 0, seq, time_ns };
         group.bytes[at..at + RECORD_HEADER_BYTES].copy_from_slice(&header.encode());
         group.records += 1;
         group.last_at = at;
@@ -119,14 +92,8 @@ impl Encoder {
     ///
     /// If the group is empty, sealed already, or not the one being filled.
     pub fn seal(&mut self, group: &mut Group) {
-        assert!(
-            !group.is_empty() && !group.sealed,
-            "a group is sealed once, and holds a record"
-        );
-        assert!(
-            group.last_seq() + 1 == self.next_seq,
-            "the group sealed is the one being filled"
-        );
+        assert!(!group.is_empty() && !group.sealed, "a group is sealed once, and holds a record");
+        assert!(group.last_seq() + 1 == self.next_seq, "the group sealed is the one being filled");
         group.bytes.truncate(group.end);
         self.finish_last(group, FLAG_LAST);
         group.chain_after = self.chain;
@@ -150,19 +117,13 @@ fn check_payload(at: usize, len: usize) -> Result<u16, EncodeError> {
     if len == 0 {
         return Err(EncodeError::Empty);
     }
-    let too_large = EncodeError::PayloadTooLarge {
-        bytes: len,
-        max: PAYLOAD_BYTES_MAX,
-    };
+    let too_large = EncodeError::PayloadTooLarge { bytes: len, max: PAYLOAD_BYTES_MAX };
     if len > PAYLOAD_BYTES_MAX {
         return Err(too_large);
     }
     let bytes = at + RECORD_HEADER_BYTES + padded(len);
     if bytes > GROUP_BYTES_MAX {
-        return Err(EncodeError::GroupFull {
-            bytes,
-            max: GROUP_BYTES_MAX,
-        });
+        return Err(EncodeError::GroupFull { bytes, max: GROUP_BYTES_MAX });
     }
     u16::try_from(len).map_err(|_| too_large)
 }
@@ -181,10 +142,7 @@ mod tests {
         assert_eq!(put(&mut encoder, &mut group, 0), Err(EncodeError::Empty));
         assert_eq!(put(&mut encoder, &mut group, 9), Ok(1));
         let before = group.bytes.clone();
-        let refused = Err(EncodeError::PayloadTooLarge {
-            bytes: 60_001,
-            max: 60_000,
-        });
+        let refused = Err(EncodeError::PayloadTooLarge { bytes: 60_001, max: 60_000 });
         assert_eq!(put(&mut encoder, &mut group, 60_001), refused);
         assert_eq!((group.bytes.clone(), group.len(), encoder.next_seq()), (before, 1, 2));
         assert_eq!(put(&mut encoder, &mut group, 60_000), Ok(2));

@@ -68,19 +68,9 @@ impl WriteError {
     /// Wraps a failure of `action` on `path`.
     pub(crate) fn new(action: &'static str, path: PathBuf, offset: u64, source: io::Error) -> Self {
         if source.kind() == io::ErrorKind::StorageFull {
-            Self::Full {
-                action,
-                path,
-                offset,
-                source,
-            }
+            Self::Full { action, path, offset, source }
         } else {
-            Self::Io {
-                action,
-                path,
-                offset,
-                source,
-            }
+            Self::Io { action, path, offset, source }
         }
     }
 }

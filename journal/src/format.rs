@@ -61,10 +61,7 @@ pub(crate) const KIND_INPUT: u8 = 1;
 pub(crate) const FLAG_LAST: u8 = 1;
 
 const _: () = assert!(PAYLOAD_BYTES_MAX <= 0xFFFF, "a payload length fits 16 bits");
-const _: () = assert!(
-    RECORD_BYTES_MAX * 8 <= GROUP_BYTES_MAX,
-    "a group holds many of the largest records"
-);
+const _: () = assert!(RECORD_BYTES_MAX * 8 <= GROUP_BYTES_MAX, "a group holds many of the largest records");
 const _: () = assert!(
     GROUP_BYTES_MAX as u64 + SEGMENT_HEADER_BYTES as u64 <= SEGMENT_BYTES_MIN,
     "the largest group fits the smallest segment"
@@ -73,14 +70,8 @@ const _: () = assert!(
     SEGMENT_BYTES_MIN.is_multiple_of(SEGMENT_BYTES_UNIT) && SEGMENT_BYTES_MAX.is_multiple_of(SEGMENT_BYTES_UNIT)
 );
 const _: () = assert!(SEGMENT_HEADER_BYTES.is_multiple_of(8) && RECORD_HEADER_BYTES.is_multiple_of(8));
-const _: () = assert!(
-    GROUP_BYTES_MAX / (RECORD_HEADER_BYTES + 8) < u32::MAX as usize,
-    "an index fits 32 bits"
-);
-const _: () = assert!(
-    size_of::<RecordHeader>() == RECORD_HEADER_BYTES,
-    "the fields fill the header without a hole"
-);
+const _: () = assert!(GROUP_BYTES_MAX / (RECORD_HEADER_BYTES + 8) < u32::MAX as usize, "an index fits 32 bits");
+const _: () = assert!(size_of::<RecordHeader>() == RECORD_HEADER_BYTES, "the fields fill the header without a hole");
 const _: () = assert!(size_of::<usize>() == 8, "offsets are 64 bits");
 
 /// `len` rounded up to a multiple of 8.
@@ -160,10 +151,7 @@ impl SegmentHeader {
         if bytes[28..].iter().any(|&byte| byte != 0) {
             return Err(BadHeader::Reserved);
         }
-        Ok(Self {
-            first_seq: u64_at(bytes, 16),
-            chain: u32_at(bytes, 24),
-        })
+        Ok(Self { first_seq: u64_at(bytes, 16), chain: u32_at(bytes, 24) })
     }
 }
 
@@ -236,21 +224,10 @@ mod tests {
 
     #[test]
     fn headers_decode_to_what_was_encoded() {
-        let segment = SegmentHeader {
-            first_seq: 77,
-            chain: 0xDEAD_BEEF,
-        };
+        let segment = SegmentHeader { first_seq: 77, chain: 0xDEAD_BEEF };
         assert_eq!(SegmentHeader::decode(&segment.encode()), Ok(segment));
-        let record = RecordHeader {
-            crc: 1,
-            prev: 2,
-            index: 3,
-            len: 4,
-            kind: 5,
-            flags: 6,
-            seq: 7 << 40,
-            time_ns: 8 << 50,
-        };
+        let record =
+            RecordHeader { crc: 1, prev: 2, index: 3, len: 4, kind: 5, flags: 6, seq: 7 << 40, time_ns: 8 << 50 };
         assert_eq!(RecordHeader::decode(&record.encode()), record);
     }
 
@@ -277,13 +254,7 @@ mod tests {
     fn only_twenty_digits_name_a_segment() {
         assert_eq!(parse_segment_name(&segment_name(1)), Some(1));
         assert_eq!(parse_segment_name(&segment_name(u64::MAX)), Some(u64::MAX));
-        for name in [
-            "1.log",
-            "+0000000000000000001.log",
-            "00000000000000000001",
-            "99999999999999999999.log",
-            "x.log",
-        ] {
+        for name in ["1.log", "+0000000000000000001.log", "00000000000000000001", "99999999999999999999.log", "x.log"] {
             assert_eq!(parse_segment_name(name), None, "{name}");
         }
     }

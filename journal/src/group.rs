@@ -35,10 +35,7 @@ impl Group {
     pub fn clear(&mut self) {
         let mut bytes = std::mem::take(&mut self.bytes);
         bytes.clear();
-        *self = Self {
-            bytes,
-            ..Self::default()
-        };
+        *self = Self { bytes, ..Self::default() };
     }
 
     /// Whether the group holds no record.
@@ -68,11 +65,7 @@ impl Group {
     /// Sequence of the last record; 0 if the group is empty.
     #[must_use]
     pub fn last_seq(&self) -> u64 {
-        if self.is_empty() {
-            0
-        } else {
-            self.first_seq + u64::from(self.records) - 1
-        }
+        if self.is_empty() { 0 } else { self.first_seq + u64::from(self.records) - 1 }
     }
 
     /// Whether the largest payload might not fit any more: seal and commit the group before the next push.

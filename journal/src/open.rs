@@ -35,10 +35,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self {
-            segment_bytes: 64 * 1024 * 1024,
-            prepare_ahead: true,
-        }
+        Self { segment_bytes: 64 * 1024 * 1024, prepare_ahead: true }
     }
 }
 
@@ -81,17 +78,11 @@ pub fn open_in<S: Storage, V>(
 ) -> Result<Opened<S>, OpenError<V>> {
     let bytes = options.segment_bytes;
     if !(SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&bytes) || !bytes.is_multiple_of(SEGMENT_BYTES_UNIT) {
-        return Err(OpenError::SegmentBytes {
-            bytes,
-            min: SEGMENT_BYTES_MIN,
-            max: SEGMENT_BYTES_MAX,
-        });
+        return Err(OpenError::SegmentBytes { bytes, min: SEGMENT_BYTES_MIN, max: SEGMENT_BYTES_MAX });
     }
     storage.create_dir().map_err(read_error(&storage, "create", ""))?;
     let lock = storage.lock().map_err(read_error(&storage, "lock", "lock"))?;
-    let lock = lock.ok_or_else(|| OpenError::Locked {
-        path: storage.path("lock"),
-    })?;
+    let lock = lock.ok_or_else(|| OpenError::Locked { path: storage.path("lock") })?;
     let (mut report, end) = walk(&storage, ScanOptions { until: None, witnessed }, visit)?;
 
     remove_leftovers(&storage)?;
@@ -118,11 +109,7 @@ pub fn open_in<S: Storage, V>(
         preparer,
         lock,
     });
-    Ok(Opened {
-        writer,
-        encoder: Encoder::new(seq + 1, chain, time_ns),
-        report,
-    })
+    Ok(Opened { writer, encoder: Encoder::new(seq + 1, chain, time_ns), report })
 }
 
 /// Removes the mark and unfinished files, and makes the folder durable as it was read: a crash may have come between
@@ -152,29 +139,18 @@ fn resume<S: Storage>(storage: &S, end: &LogEnd, clean: bool, bytes: u64) -> Res
             rewrite(&file, at, end.end).map_err(fail("write again"))?;
         }
         // A torn group lies within the bytes of the largest one; other nonzero bytes may lie anywhere.
-        let zero_to = end
-            .file_bytes
-            .min(end.end + GROUP_BYTES_MAX as u64)
-            .max(end.nonzero_end);
+        let zero_to = end.file_bytes.min(end.end + GROUP_BYTES_MAX as u64).max(end.nonzero_end);
         write_zeros(&file, end.end, zero_to, &never).map_err(fail("cut the torn tail of"))?;
     }
     let capacity = bytes.max(end.file_bytes);
     write_zeros(&file, end.file_bytes, capacity, &never).map_err(fail("fill with zeros"))?;
     file.sync_all().map_err(fail("sync"))?;
-    Ok(Segment {
-        file,
-        first_seq: end.first_seq,
-        end: end.end,
-        capacity,
-    })
+    Ok(Segment { file, first_seq: end.first_seq, end: end.end, capacity })
 }
 
 fn rewrite<F: StorageFile>(file: &F, from: u64, to: u64) -> io::Result<()> {
     let len = usize::try_from(to - from).unwrap_or(GROUP_BYTES_MAX);
-    assert!(
-        len <= GROUP_BYTES_MAX,
-        "a group was checked against its maximum when it was read"
-    );
+    assert!(len <= GROUP_BYTES_MAX, "a group was checked against its maximum when it was read");
     let mut group = vec![0; len];
     if read_full(file, &mut group, from)? != len {
         return Err(io::Error::from(io::ErrorKind::UnexpectedEof));

@@ -33,11 +33,7 @@ struct Ahead<F> {
 impl<S: Storage> Preparer<S> {
     /// Starts the thread if `ahead`; otherwise segments are made when they are taken.
     pub(crate) fn start(storage: S, bytes: u64, ahead: bool) -> io::Result<Self> {
-        let ahead = if ahead {
-            Some(Self::spawn(storage.clone(), bytes)?)
-        } else {
-            None
-        };
+        let ahead = if ahead { Some(Self::spawn(storage.clone(), bytes)?) } else { None };
         Ok(Self { storage, bytes, ahead })
     }
 
@@ -47,21 +43,14 @@ impl<S: Storage> Preparer<S> {
         let (done, ready) = sync_channel(1);
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
-        let thread = std::thread::Builder::new()
-            .name("journal-prepare".to_owned())
-            .spawn(move || {
-                while ordered.recv().is_ok() {
-                    if done.send(prepare(&storage, bytes, &stopped)).is_err() {
-                        return;
-                    }
+        let thread = std::thread::Builder::new().name("journal-prepare".to_owned()).spawn(move || {
+            while ordered.recv().is_ok() {
+                if done.send(prepare(&storage, bytes, &stopped)).is_err() {
+                    return;
                 }
-            })?;
-        Ok(Ahead {
-            orders,
-            ready,
-            stop,
-            thread,
-        })
+            }
+        })?;
+        Ok(Ahead { orders, ready, stop, thread })
     }
 
     /// Orders the next segment; the one taken before must have got its own name.
@@ -75,10 +64,9 @@ impl<S: Storage> Preparer<S> {
     /// The ordered segment, waiting for it if need be.
     pub(crate) fn take(&self) -> io::Result<S::File> {
         match &self.ahead {
-            Some(ahead) => ahead
-                .ready
-                .recv()
-                .map_err(|_| io::Error::other("the thread that prepares segments is gone"))?,
+            Some(ahead) => {
+                ahead.ready.recv().map_err(|_| io::Error::other("the thread that prepares segments is gone"))?
+            }
             None => prepare(&self.storage, self.bytes, &AtomicBool::new(false)),
         }
     }
@@ -86,13 +74,7 @@ impl<S: Storage> Preparer<S> {
 
 impl<S: Storage> Drop for Preparer<S> {
     fn drop(&mut self) {
-        if let Some(Ahead {
-            orders,
-            ready,
-            stop,
-            thread,
-        }) = self.ahead.take()
-        {
+        if let Some(Ahead { orders, ready, stop, thread }) = self.ahead.take() {
             stop.store(true, Ordering::Relaxed);
             drop((orders, ready));
             // A panic of the thread has been reported where the segment was taken, or concerns nobody any more.

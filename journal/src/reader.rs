@@ -45,12 +45,7 @@ pub(crate) struct SegmentReader<F> {
 
 impl<F: StorageFile> SegmentReader<F> {
     pub(crate) fn new(file: F) -> Self {
-        Self {
-            file,
-            window: vec![0; WINDOW_BYTES],
-            start: 0,
-            filled: 0,
-        }
+        Self { file, window: vec![0; WINDOW_BYTES], start: 0, filled: 0 }
     }
 
     pub(crate) fn size(&self) -> io::Result<u64> {
@@ -75,31 +70,20 @@ impl<F: StorageFile> SegmentReader<F> {
         };
         let bytes = &self.window[at..self.filled];
         let decoded = decode_group(bytes, before);
-        let whole = if let Decoded::Whole { bytes, .. } = decoded {
-            bytes
-        } else {
-            0
-        };
+        let whole = if let Decoded::Whole { bytes, .. } = decoded { bytes } else { 0 };
         Ok((decoded, &bytes[..whole]))
     }
 
     /// Looks through the rest of the segment from `offset`; records of the group that starts at `group_seq` may be
     /// there, any other is foreign.
     pub(crate) fn remains(&mut self, offset: u64, group_seq: u64) -> io::Result<Remains> {
-        let mut remains = Remains {
-            nonzero_end: offset,
-            ..Remains::default()
-        };
+        let mut remains = Remains { nonzero_end: offset, ..Remains::default() };
         let mut base = offset;
         loop {
             self.fill(base)?;
             let last = self.at_end();
             // A record that may reach beyond the window is looked at in the next one.
-            let stop = if last {
-                self.filled
-            } else {
-                self.filled - RECORD_BYTES_MAX
-            };
+            let stop = if last { self.filled } else { self.filled - RECORD_BYTES_MAX };
             look(&self.window[..self.filled], stop, base, group_seq, &mut remains);
             if last || remains.foreign_seq.is_some() {
                 return Ok(remains);

@@ -69,10 +69,7 @@ pub(crate) enum Verdict {
 
 /// The table of this module's documentation.
 pub(crate) fn decide(evidence: &Evidence) -> Verdict {
-    let next_valid_seq = evidence
-        .foreign_seq
-        .filter(|&seq| seq > evidence.last_seq)
-        .or(evidence.later_seq);
+    let next_valid_seq = evidence.foreign_seq.filter(|&seq| seq > evidence.last_seq).or(evidence.later_seq);
     let corrupt = Verdict::Corrupt { next_valid_seq };
     let damaged = evidence.fault.is_some();
     let followed = evidence.foreign_seq.is_some() || evidence.later_seq.is_some();
@@ -96,18 +93,9 @@ pub(crate) fn decide(evidence: &Evidence) -> Verdict {
 mod tests {
     use super::*;
 
-    const SOUND: Evidence = Evidence {
-        last_seq: 7,
-        fault: None,
-        foreign_seq: None,
-        later_seq: None,
-        mark_agrees: None,
-        witnessed: 7,
-    };
-    const BROKEN: Evidence = Evidence {
-        fault: Some(Fault::Broken),
-        ..SOUND
-    };
+    const SOUND: Evidence =
+        Evidence { last_seq: 7, fault: None, foreign_seq: None, later_seq: None, mark_agrees: None, witnessed: 7 };
+    const BROKEN: Evidence = Evidence { fault: Some(Fault::Broken), ..SOUND };
 
     fn check(case: char, evidence: Evidence, verdict: Verdict) {
         assert_eq!(decide(&evidence), verdict, "case {case}: {evidence:?}");
@@ -119,83 +107,19 @@ mod tests {
 
     #[test]
     fn each_row_of_the_table_gives_its_verdict() {
-        check(
-            'a',
-            Evidence {
-                fault: Some(Fault::Structure),
-                ..SOUND
-            },
-            corrupt(None),
-        );
-        check(
-            'b',
-            Evidence {
-                fault: Some(Fault::Inconsistent),
-                ..SOUND
-            },
-            corrupt(None),
-        );
-        check(
-            'c',
-            Evidence {
-                foreign_seq: Some(12),
-                ..BROKEN
-            },
-            corrupt(Some(12)),
-        );
-        check(
-            'c',
-            Evidence {
-                foreign_seq: Some(3),
-                ..BROKEN
-            },
-            corrupt(None),
-        );
-        check(
-            'd',
-            Evidence {
-                later_seq: Some(20),
-                ..BROKEN
-            },
-            corrupt(Some(20)),
-        );
-        check(
-            'e',
-            Evidence {
-                later_seq: Some(8),
-                witnessed: 99,
-                ..SOUND
-            },
-            Verdict::NextSegment,
-        );
-        check(
-            'f',
-            Evidence {
-                mark_agrees: Some(false),
-                ..SOUND
-            },
-            corrupt(None),
-        );
-        check(
-            'f',
-            Evidence {
-                mark_agrees: Some(false),
-                ..BROKEN
-            },
-            corrupt(None),
-        );
+        check('a', Evidence { fault: Some(Fault::Structure), ..SOUND }, corrupt(None));
+        check('b', Evidence { fault: Some(Fault::Inconsistent), ..SOUND }, corrupt(None));
+        check('c', Evidence { foreign_seq: Some(12), ..BROKEN }, corrupt(Some(12)));
+        check('c', Evidence { foreign_seq: Some(3), ..BROKEN }, corrupt(None));
+        check('d', Evidence { later_seq: Some(20), ..BROKEN }, corrupt(Some(20)));
+        check('e', Evidence { later_seq: Some(8), witnessed: 99, ..SOUND }, Verdict::NextSegment);
+        check('f', Evidence { mark_agrees: Some(false), ..SOUND }, corrupt(None));
+        check('f', Evidence { mark_agrees: Some(false), ..BROKEN }, corrupt(None));
         check('g', Evidence { witnessed: 8, ..SOUND }, Verdict::BelowWitness);
         check('g', Evidence { witnessed: 8, ..BROKEN }, Verdict::BelowWitness);
         check('h', BROKEN, Verdict::Torn);
         check('i', SOUND, Verdict::End);
-        check(
-            'i',
-            Evidence {
-                mark_agrees: Some(true),
-                ..SOUND
-            },
-            Verdict::End,
-        );
+        check('i', Evidence { mark_agrees: Some(true), ..SOUND }, Verdict::End);
     }
 
     #[test]
@@ -203,12 +127,8 @@ mod tests {
         for bits in 0..64_u8 {
             let on = |bit: u8| bits & (1 << bit) != 0;
             let evidence = Evidence {
-                fault: [
-                    None,
-                    Some(Fault::Broken),
-                    Some(Fault::Inconsistent),
-                    Some(Fault::Structure),
-                ][usize::from(bits & 3)],
+                fault: [None, Some(Fault::Broken), Some(Fault::Inconsistent), Some(Fault::Structure)]
+                    [usize::from(bits & 3)],
                 foreign_seq: on(2).then_some(12),
                 later_seq: on(3).then_some(20),
                 mark_agrees: on(4).then_some(false),

@@ -34,17 +34,11 @@ impl<S: Storage> Segment<S> {
             let path = storage.path(name);
             move |source| WriteError::new(action, path, 0, source)
         };
-        file.write_all_at(&header.encode(), 0)
-            .map_err(fail("write", NEXT_NAME))?;
+        file.write_all_at(&header.encode(), 0).map_err(fail("write", NEXT_NAME))?;
         file.sync_data().map_err(fail("sync", NEXT_NAME))?;
         storage.rename(NEXT_NAME, &name).map_err(fail("rename to", &name))?;
         storage.sync_dir().map_err(fail("sync the folder of", &name))?;
-        Ok(Self {
-            file,
-            first_seq: header.first_seq,
-            end: SEGMENT_HEADER_BYTES as u64,
-            capacity,
-        })
+        Ok(Self { file, first_seq: header.first_seq, end: SEGMENT_HEADER_BYTES as u64, capacity })
     }
 
     /// Whether `bytes` more fit.
@@ -54,9 +48,7 @@ impl<S: Storage> Segment<S> {
 
     /// Writes `bytes` after the last group and syncs them.
     pub(crate) fn append(&mut self, storage: &S, bytes: &[u8]) -> Result<(), WriteError> {
-        self.file
-            .write_all_at(bytes, self.end)
-            .map_err(self.fail(storage, "write"))?;
+        self.file.write_all_at(bytes, self.end).map_err(self.fail(storage, "write"))?;
         self.file.sync_data().map_err(self.fail(storage, "sync"))?;
         self.end += bytes.len() as u64;
         Ok(())

@@ -82,14 +82,8 @@ impl SimStorage {
     /// A copy of the disk as it is, unlocked and without a planned fault.
     #[must_use]
     pub fn fork(&self) -> Self {
-        let disk = Disk {
-            plan: None,
-            locked: false,
-            ..self.disk().clone()
-        };
-        Self {
-            disk: Arc::new(Mutex::new(disk)),
-        }
+        let disk = Disk { plan: None, locked: false, ..self.disk().clone() };
+        Self { disk: Arc::new(Mutex::new(disk)) }
     }
 
     /// Plans a fault at the changing call with this number.
@@ -138,11 +132,7 @@ impl SimStorage {
     pub fn put(&self, name: &str, bytes: &[u8]) {
         let mut disk = self.disk();
         let inode = disk.inodes.len();
-        disk.inodes.push(Inode {
-            bytes: bytes.to_vec(),
-            durable: bytes.to_vec(),
-            dirty: BTreeSet::new(),
-        });
+        disk.inodes.push(Inode { bytes: bytes.to_vec(), durable: bytes.to_vec(), dirty: BTreeSet::new() });
         disk.names.insert(name.to_owned(), inode);
         disk.durable_names.insert(name.to_owned(), inode);
     }
@@ -286,10 +276,7 @@ impl Storage for SimStorage {
 
     fn open(&self, name: &str, _write: bool) -> io::Result<SimFile> {
         let inode = *self.disk().names.get(name).ok_or(io::ErrorKind::NotFound)?;
-        Ok(SimFile {
-            disk: Arc::clone(&self.disk),
-            inode,
-        })
+        Ok(SimFile { disk: Arc::clone(&self.disk), inode })
     }
 
     fn create(&self, name: &str) -> io::Result<SimFile> {
@@ -302,10 +289,7 @@ impl Storage for SimStorage {
             names.insert(name.to_owned(), inode);
             Some(())
         })?;
-        Ok(SimFile {
-            disk: Arc::clone(&self.disk),
-            inode,
-        })
+        Ok(SimFile { disk: Arc::clone(&self.disk), inode })
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -331,9 +315,7 @@ impl Storage for SimStorage {
     fn lock(&self) -> io::Result<Option<SimLock>> {
         let mut disk = self.disk();
         let free = !std::mem::replace(&mut disk.locked, true);
-        Ok(free.then(|| SimLock {
-            disk: Arc::clone(&self.disk),
-        }))
+        Ok(free.then(|| SimLock { disk: Arc::clone(&self.disk) }))
     }
 }
 

@@ -41,21 +41,9 @@ pub(crate) fn walk<S: Storage, V>(
 ) -> Result<(Recovery, Option<LogEnd>), ScanError<V>> {
     // Before the list: a mark that is still the same at the end then covers all that was read.
     let stop = mark::read(storage).map_err(io_error(storage, "read", MARK_NAME))?;
-    let mut walk = Walk {
-        storage,
-        options,
-        stop,
-        visit,
-        report: Recovery::default(),
-        cursor: Cursor::default(),
-    };
+    let mut walk = Walk { storage, options, stop, visit, report: Recovery::default(), cursor: Cursor::default() };
     if stop == Stop::Damaged {
-        let place = Place {
-            name: MARK_NAME,
-            offset: 0,
-            expected_seq: 0,
-            damage: Damage::MarkDamaged,
-        };
+        let place = Place { name: MARK_NAME, offset: 0, expected_seq: 0, damage: Damage::MarkDamaged };
         return Err(walk.structure(place, None));
     }
     let first_seqs = walk.list()?;
@@ -97,12 +85,7 @@ impl<S: Storage, V> Walk<'_, S, V> {
         let mut first_seqs = Vec::new();
         // A `.log` file of another name may be a segment someone renamed: ignoring it could hide the log's end.
         for name in names.iter().filter(|name| name.ends_with(".log")) {
-            let place = Place {
-                name,
-                offset: 0,
-                expected_seq: 1,
-                damage: Damage::SegmentName,
-            };
+            let place = Place { name, offset: 0, expected_seq: 1, damage: Damage::SegmentName };
             first_seqs.push(parse_segment_name(name).ok_or_else(|| self.structure(place, None))?);
         }
         first_seqs.sort_unstable();
@@ -123,32 +106,13 @@ impl<S: Storage, V> Walk<'_, S, V> {
         let name = segment_name(expected_seq);
         if first_seq != expected_seq {
             let damage = Damage::SegmentMissing { found: first_seq };
-            return Err(self.structure(
-                Place {
-                    name: &name,
-                    offset: 0,
-                    expected_seq,
-                    damage,
-                },
-                Some(first_seq),
-            ));
+            return Err(self.structure(Place { name: &name, offset: 0, expected_seq, damage }, Some(first_seq)));
         }
-        let file = self
-            .storage
-            .open(&name, false)
-            .map_err(io_error(self.storage, "open", &name))?;
+        let file = self.storage.open(&name, false).map_err(io_error(self.storage, "open", &name))?;
         let mut reader = SegmentReader::new(file);
         let header = reader.header().map_err(io_error(self.storage, "read", &name))?;
         if let Err(damage) = check_header(header, first_seq, &self.cursor) {
-            return Err(self.structure(
-                Place {
-                    name: &name,
-                    offset: 0,
-                    expected_seq,
-                    damage,
-                },
-                later_seq,
-            ));
+            return Err(self.structure(Place { name: &name, offset: 0, expected_seq, damage }, later_seq));
         }
         self.report.segments += 1;
         self.report.bytes += SEGMENT_HEADER_BYTES as u64;
@@ -158,9 +122,7 @@ impl<S: Storage, V> Walk<'_, S, V> {
             if self.reached() {
                 return Ok(None);
             }
-            let read = reader
-                .group(offset, &self.cursor, fresh)
-                .map_err(io_error(self.storage, "read", &name))?;
+            let read = reader.group(offset, &self.cursor, fresh).map_err(io_error(self.storage, "read", &name))?;
             if let (Decoded::Whole { bytes, after }, group) = read {
                 last_group_at = Some(offset);
                 offset += bytes as u64;
@@ -170,26 +132,15 @@ impl<S: Storage, V> Walk<'_, S, V> {
                 continue;
             }
             // A writer may have moved on while we looked: only what is still wrong after the search is wrong.
-            let remains = reader
-                .remains(offset, self.next_seq())
-                .map_err(io_error(self.storage, "read", &name))?;
+            let remains = reader.remains(offset, self.next_seq()).map_err(io_error(self.storage, "read", &name))?;
             let again = reader.group(offset, &self.cursor, Fresh::Yes);
             let (decoded, _) = again.map_err(io_error(self.storage, "read", &name))?;
             if matches!(decoded, Decoded::Whole { .. }) {
                 continue;
             }
-            let file_bytes = reader
-                .size()
-                .map_err(io_error(self.storage, "read the size of", &name))?;
+            let file_bytes = reader.size().map_err(io_error(self.storage, "read the size of", &name))?;
             let nonzero_end = remains.nonzero_end;
-            let end = LogEnd {
-                first_seq,
-                end: offset,
-                last_group_at,
-                file_bytes,
-                nonzero_end,
-                cursor: self.cursor,
-            };
+            let end = LogEnd { first_seq, end: offset, last_group_at, file_bytes, nonzero_end, cursor: self.cursor };
             self.end_of_segment(&name, &end, &remains, decoded, later_seq)?;
             return Ok(Some(end));
         }
@@ -218,55 +169,20 @@ impl<S: Storage, V> Walk<'_, S, V> {
     ) -> Result<(), ScanError<V>> {
         let expected_seq = self.next_seq();
         let (fault, mut place) = match (decoded, remains.first_nonzero) {
-            (
-                Decoded::Bad(Blemish {
-                    at,
-                    expected_seq,
-                    damage,
-                    self_valid,
-                }),
-                _,
-            ) => {
+            (Decoded::Bad(Blemish { at, expected_seq, damage, self_valid }), _) => {
                 let fault = if self_valid { Fault::Inconsistent } else { Fault::Broken };
-                (
-                    Some(fault),
-                    Place {
-                        name,
-                        offset: end.end + at as u64,
-                        expected_seq,
-                        damage,
-                    },
-                )
+                (Some(fault), Place { name, offset: end.end + at as u64, expected_seq, damage })
             }
-            (Decoded::Nothing | Decoded::Whole { .. }, Some(offset)) => (
-                Some(Fault::Broken),
-                Place {
-                    name,
-                    offset,
-                    expected_seq,
-                    damage: Damage::TailNotZero,
-                },
-            ),
-            (Decoded::Nothing | Decoded::Whole { .. }, None) => (
-                None,
-                Place {
-                    name,
-                    offset: end.end,
-                    expected_seq,
-                    damage: Damage::TailNotZero,
-                },
-            ),
+            (Decoded::Nothing | Decoded::Whole { .. }, Some(offset)) => {
+                (Some(Fault::Broken), Place { name, offset, expected_seq, damage: Damage::TailNotZero })
+            }
+            (Decoded::Nothing | Decoded::Whole { .. }, None) => {
+                (None, Place { name, offset: end.end, expected_seq, damage: Damage::TailNotZero })
+            }
         };
-        let mark = if later_seq.is_none() {
-            self.mark_still_there()?
-        } else {
-            None
-        };
+        let mark = if later_seq.is_none() { self.mark_still_there()? } else { None };
         if let (Some(mark), None) = (mark, fault) {
-            place.damage = Damage::MarkDiffers {
-                seq: mark.last_seq,
-                length: mark.length,
-            };
+            place.damage = Damage::MarkDiffers { seq: mark.last_seq, length: mark.length };
         }
         let evidence = Evidence {
             last_seq: self.cursor.seq,
@@ -287,12 +203,7 @@ impl<S: Storage, V> Walk<'_, S, V> {
     /// Judges a folder without segments.
     fn end_of_nothing(&self) -> Result<(), ScanError<V>> {
         let name = segment_name(1);
-        let place = Place {
-            name: &name,
-            offset: 0,
-            expected_seq: 1,
-            damage: Damage::SegmentMissing { found: 0 },
-        };
+        let place = Place { name: &name, offset: 0, expected_seq: 1, damage: Damage::SegmentMissing { found: 0 } };
         let mark = self.mark_still_there()?;
         let evidence = Evidence {
             last_seq: 0,
@@ -344,37 +255,19 @@ impl<S: Storage, V> Walk<'_, S, V> {
     }
 
     fn corrupt(&self, place: Place<'_>, next_valid_seq: Option<u64>) -> ScanError<V> {
-        let Place {
-            name,
-            offset,
-            expected_seq,
-            damage,
-        } = place;
-        ScanError::Corrupt {
-            path: self.storage.path(name),
-            offset,
-            expected_seq,
-            damage,
-            next_valid_seq,
-        }
+        let Place { name, offset, expected_seq, damage } = place;
+        ScanError::Corrupt { path: self.storage.path(name), offset, expected_seq, damage, next_valid_seq }
     }
 }
 
 impl<S: fmt::Debug, V> fmt::Debug for Walk<'_, S, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Walk")
-            .field("report", &self.report)
-            .finish_non_exhaustive()
+        f.debug_struct("Walk").field("report", &self.report).finish_non_exhaustive()
     }
 }
 
 fn agrees(mark: &Mark, end: &LogEnd) -> bool {
-    let found = Mark {
-        last_seq: end.cursor.seq,
-        first_seq: end.first_seq,
-        length: end.end,
-        chain: end.cursor.chain,
-    };
+    let found = Mark { last_seq: end.cursor.seq, first_seq: end.first_seq, length: end.end, chain: end.cursor.chain };
     *mark == found && end.file_bytes == end.end
 }
 
@@ -383,9 +276,5 @@ fn io_error<'a, S: Storage, V>(
     action: &'static str,
     name: &'a str,
 ) -> impl FnOnce(io::Error) -> ScanError<V> + 'a {
-    move |source| ScanError::Io {
-        action,
-        path: storage.path(name),
-        source,
-    }
+    move |source| ScanError::Io { action, path: storage.path(name), source }
 }

@@ -64,16 +64,7 @@ pub(crate) struct Start<S: Storage> {
 
 impl<S: Storage> Writer<S> {
     pub(crate) fn new(start: Start<S>) -> Self {
-        let Start {
-            storage,
-            active,
-            segment_bytes,
-            chain,
-            durable_seq,
-            bytes_written,
-            preparer,
-            lock,
-        } = start;
+        let Start { storage, active, segment_bytes, chain, durable_seq, bytes_written, preparer, lock } = start;
         preparer.order();
         Self {
             storage,
@@ -102,16 +93,10 @@ impl<S: Storage> Writer<S> {
         if self.poisoned {
             return Err(WriteError::Poisoned);
         }
-        assert!(
-            group.sealed && !group.is_empty(),
-            "a group is sealed before it is committed"
-        );
+        assert!(group.sealed && !group.is_empty(), "a group is sealed before it is committed");
         let follows = group.first_seq() == self.durable_seq + 1 && group.chain_before == self.chain;
         assert!(follows, "groups are committed in the order they were encoded");
-        assert!(
-            group.bytes.len() == group.end,
-            "a sealed group holds its records and nothing else"
-        );
+        assert!(group.bytes.len() == group.end, "a sealed group holds its records and nothing else");
 
         // Before the attempt: a failed sync may have dropped the pages, so what follows it must never be tried.
         self.poisoned = true;
@@ -145,16 +130,7 @@ impl<S: Storage> Writer<S> {
     ///
     /// The stop is not clean, which loses nothing that was committed. A poisoned writer leaves no mark.
     pub fn close(self) -> Result<(), WriteError> {
-        let Self {
-            storage,
-            active,
-            chain,
-            durable_seq,
-            poisoned,
-            preparer,
-            _lock,
-            ..
-        } = self;
+        let Self { storage, active, chain, durable_seq, poisoned, preparer, _lock, .. } = self;
         if poisoned {
             return Err(WriteError::Poisoned);
         }
@@ -171,12 +147,7 @@ impl<S: Storage> Writer<S> {
             _ => {}
         }
         active.trim(&storage)?;
-        let mark = Mark {
-            last_seq: durable_seq,
-            first_seq: active.first_seq,
-            length: active.end,
-            chain,
-        };
+        let mark = Mark { last_seq: durable_seq, first_seq: active.first_seq, length: active.end, chain };
         mark.write(&storage).map_err(fail("write", MARK_NAME, 0))
     }
 
@@ -186,10 +157,7 @@ impl<S: Storage> Writer<S> {
             .preparer
             .take()
             .map_err(|source| WriteError::new("prepare", self.storage.path(NEXT_NAME), 0, source))?;
-        let header = SegmentHeader {
-            first_seq: self.durable_seq + 1,
-            chain: self.chain,
-        };
+        let header = SegmentHeader { first_seq: self.durable_seq + 1, chain: self.chain };
         self.active = Segment::begin(&self.storage, file, header, self.segment_bytes)?;
         self.bytes_written += self.active.end;
         self.preparer.order();

@@ -12,10 +12,7 @@ use gollem_journal::{
     Group, OpenError, Opened, Options, Recovery, SEGMENT_BYTES_MIN, ScanError, ScanOptions, open, scan,
 };
 
-const OPTIONS: Options = Options {
-    segment_bytes: SEGMENT_BYTES_MIN,
-    prepare_ahead: true,
-};
+const OPTIONS: Options = Options { segment_bytes: SEGMENT_BYTES_MIN, prepare_ahead: true };
 
 type Kept = (u64, u64, Vec<u8>);
 
@@ -41,10 +38,7 @@ fn commit(opened: &mut Opened, group: &mut Group, payloads: &[Vec<u8>]) -> u64 {
     group.clear();
     for payload in payloads {
         let time_ns = opened.encoder.next_seq() * 1_000;
-        opened
-            .encoder
-            .push(group, time_ns, |bytes| bytes.extend_from_slice(payload))
-            .unwrap();
+        opened.encoder.push(group, time_ns, |bytes| bytes.extend_from_slice(payload)).unwrap();
     }
     opened.encoder.seal(group);
     opened.writer.commit(group).unwrap().seq()
@@ -59,9 +53,8 @@ fn groups_of_many_sizes_come_back_over_several_segments_and_restarts() {
         let (mut opened, found) = open_at(&dir);
         assert_eq!(found, expected);
         for count in [1, 700, 3, 40] {
-            let payloads: Vec<Vec<u8>> = (0..count)
-                .map(|at| vec![1; 1 + (at * 7919 + usize::try_from(run).unwrap()) % 2_500])
-                .collect();
+            let payloads: Vec<Vec<u8>> =
+                (0..count).map(|at| vec![1; 1 + (at * 7919 + usize::try_from(run).unwrap()) % 2_500]).collect();
             for payload in &payloads {
                 let seq = expected.len() as u64 + 1;
                 expected.push((seq, seq * 1_000, payload.clone()));
@@ -78,19 +71,9 @@ fn groups_of_many_sizes_come_back_over_several_segments_and_restarts() {
         let (report, found) = scan_at(&dir, ScanOptions::default()).unwrap();
         assert_eq!(found, expected);
         assert_eq!((report.bytes, report.clean, report.torn_bytes), (logical, run != 1, 0));
-        assert_eq!(
-            (report.records, report.last_seq),
-            (expected.len() as u64, expected.len() as u64)
-        );
+        assert_eq!((report.records, report.last_seq), (expected.len() as u64, expected.len() as u64));
     }
-    let (report, found) = scan_at(
-        &dir,
-        ScanOptions {
-            until: Some(5),
-            witnessed: 0,
-        },
-    )
-    .unwrap();
+    let (report, found) = scan_at(&dir, ScanOptions { until: Some(5), witnessed: 0 }).unwrap();
     assert_eq!((found.as_slice(), report.last_seq), (&expected[..5], 5));
     assert!(scan_at(&dir, ScanOptions::default()).unwrap().0.segments >= 3);
 }
@@ -119,11 +102,7 @@ fn the_golden_files_are_written_and_read_as_they_were() {
     let dir = tempfile::tempdir().unwrap();
     let (mut opened, _) = open_at(dir.path());
     let mut group = Group::new();
-    commit(
-        &mut opened,
-        &mut group,
-        &[b"first".to_vec(), b"8 bytes.".to_vec(), vec![0xFF; 33]],
-    );
+    commit(&mut opened, &mut group, &[b"first".to_vec(), b"8 bytes.".to_vec(), vec![0xFF; 33]]);
     commit(&mut opened, &mut group, &[b"alone".to_vec()]);
     opened.writer.close().unwrap();
     for name in ["00000000000000000001.log", "clean"] {
@@ -134,14 +113,7 @@ fn the_golden_files_are_written_and_read_as_they_were() {
         }
         assert_eq!(written, fs::read(&path).unwrap(), "{}", path.display());
     }
-    let (report, found) = scan_at(
-        &golden,
-        ScanOptions {
-            until: None,
-            witnessed: 4,
-        },
-    )
-    .unwrap();
+    let (report, found) = scan_at(&golden, ScanOptions { until: None, witnessed: 4 }).unwrap();
     assert_eq!((report.records, report.clean, report.last_time_ns), (4, true, 4_000));
     let payloads: Vec<&[u8]> = found.iter().map(|record| record.2.as_slice()).collect();
     assert_eq!(payloads, [b"first".as_slice(), b"8 bytes.", &[0xFF; 33], b"alone"]);
@@ -158,20 +130,12 @@ fn a_reader_beside_a_writer_sees_a_prefix_of_whole_groups_that_reaches_the_durab
             let mut scans = 0_u64;
             while !done.load(Ordering::Acquire) {
                 let before = durable.load(Ordering::Acquire);
-                let options = ScanOptions {
-                    until: None,
-                    witnessed: before,
-                };
+                let options = ScanOptions { until: None, witnessed: before };
                 let (report, found) = scan_at(dir.path(), options).unwrap();
                 assert!(report.last_seq >= before);
-                let last = found
-                    .last()
-                    .map_or(0, |record| u64::from_le_bytes(record.2[..8].try_into().unwrap()));
+                let last = found.last().map_or(0, |record| u64::from_le_bytes(record.2[..8].try_into().unwrap()));
                 assert_eq!(last, report.last_seq, "a group is seen whole");
-                let options = ScanOptions {
-                    until: Some(before),
-                    witnessed: before,
-                };
+                let options = ScanOptions { until: Some(before), witnessed: before };
                 assert_eq!(scan_at(dir.path(), options).unwrap().0.last_seq, before);
                 scans += 1;
             }

@@ -66,21 +66,14 @@ impl<'a> Fold<'a> {
         }
         self.watermark = seq;
         self.inputs += 1;
-        if self.inputs >= INPUTS_PER_WRITE {
-            self.flush()
-        } else {
-            Ok(())
-        }
+        if self.inputs >= INPUTS_PER_WRITE { self.flush() } else { Ok(()) }
     }
 
     fn event(&mut self, seq: u64, index: u32, at: Timestamp, event: &Event) -> Result<(), StoreError> {
         match event {
             Event::Transferred(transfer) => self.transfer(seq, index, at, transfer),
             Event::InstrumentListed { instrument, spec } => {
-                self.instruments.push(InstrumentRow {
-                    id: *instrument,
-                    spec: spec.clone(),
-                });
+                self.instruments.push(InstrumentRow { id: *instrument, spec: spec.clone() });
                 Ok(())
             }
             Event::OrderAccepted(order) => {
@@ -94,30 +87,15 @@ impl<'a> Fold<'a> {
                 row.updated_at = at;
                 Ok(())
             }
-            Event::OrderClosed {
-                order,
-                remaining,
-                reason,
-            } => {
+            Event::OrderClosed { order, remaining, reason } => {
                 let row = self.order(*order)?;
                 row.order.remaining = *remaining;
                 row.status = OrderStatus::Closed(*reason);
                 row.updated_at = at;
                 Ok(())
             }
-            Event::LevelChanged {
-                instrument,
-                side,
-                price,
-                quantity,
-                orders,
-            } => {
-                let row = LevelRow {
-                    side: *side,
-                    price: *price,
-                    quantity: *quantity,
-                    orders: *orders,
-                };
+            Event::LevelChanged { instrument, side, price, quantity, orders } => {
+                let row = LevelRow { side: *side, price: *price, quantity: *quantity, orders: *orders };
                 self.levels.insert((*instrument, *side, *price), row);
                 Ok(())
             }
@@ -161,16 +139,10 @@ impl<'a> Fold<'a> {
     fn transfer(&mut self, seq: u64, index: u32, at: Timestamp, transfer: &Transfer) -> Result<(), StoreError> {
         self.add(transfer.debit, -transfer.amount.0)?;
         self.add(transfer.credit, transfer.amount.0)?;
-        let row = TransactionRow {
-            seq,
-            index,
-            at,
-            transfer: *transfer,
-        };
+        let row = TransactionRow { seq, index, at, transfer: *transfer };
         let (debited, credited) = (transfer.debit.owner(), transfer.credit.owner());
         let second = credited.filter(|_| credited != debited);
-        self.transactions
-            .extend(debited.into_iter().chain(second).map(|account| (account, row)));
+        self.transactions.extend(debited.into_iter().chain(second).map(|account| (account, row)));
         Ok(())
     }
 
@@ -198,10 +170,7 @@ impl<'a> Fold<'a> {
         match self.orders.entry(id) {
             std::collections::btree_map::Entry::Occupied(entry) => Ok(entry.into_mut()),
             std::collections::btree_map::Entry::Vacant(entry) => {
-                let row = self
-                    .views
-                    .order(id)?
-                    .ok_or(StoreError::Unreadable { family: family::ORDERS })?;
+                let row = self.views.order(id)?.ok_or(StoreError::Unreadable { family: family::ORDERS })?;
                 Ok(entry.insert(row))
             }
         }

@@ -79,10 +79,7 @@ impl Projector {
         journal_dir: PathBuf,
     ) -> Result<Projector, StoreError> {
         let (sender, watermark) = watch::channel(store.watermark()?);
-        let view = View {
-            store: Arc::clone(&store),
-            watermark,
-        };
+        let view = View { store: Arc::clone(&store), watermark };
         let body = move || {
             if let Err(error) = run(&store, &feed, &status, journal_dir, &sender) {
                 tracing::error!(%error, "the views stand still: queries answer 503 until a restart");
@@ -143,16 +140,9 @@ fn run(
 
 /// Folds everything up to input `until` from the journal.
 fn catch_up(fold: &mut Fold<'_>, journal_dir: &std::path::Path, until: u64) -> Result<(), ProjectorError> {
-    tracing::info!(
-        from = fold.watermark() + 1,
-        until,
-        "the views fell behind: reading the journal"
-    );
+    tracing::info!(from = fold.watermark() + 1, until, "the views fell behind: reading the journal");
     let mut replica = Replica::default();
-    let options = ScanOptions {
-        until: Some(until),
-        witnessed: 0,
-    };
+    let options = ScanOptions { until: Some(until), witnessed: 0 };
     let scanned = gollem_journal::scan(journal_dir, options, &mut |record| -> Result<(), CatchUpError> {
         let events = replica.apply(&record)?;
         fold.apply(record.seq, gollem_engine::Timestamp(record.time_ns), events)?;

@@ -45,16 +45,8 @@ pub(crate) mod family {
     pub(crate) const OPEN_ORDERS: &str = "open_orders";
     pub(crate) const LEVELS: &str = "levels";
     pub(crate) const INSTRUMENTS: &str = "instruments";
-    pub(crate) const ALL: [&str; 8] = [
-        META,
-        BALANCES,
-        TRANSACTIONS,
-        ORDERS,
-        ORDERS_BY_ACCOUNT,
-        OPEN_ORDERS,
-        LEVELS,
-        INSTRUMENTS,
-    ];
+    pub(crate) const ALL: [&str; 8] =
+        [META, BALANCES, TRANSACTIONS, ORDERS, ORDERS_BY_ACCOUNT, OPEN_ORDERS, LEVELS, INSTRUMENTS];
 }
 
 /// The views, open for reading from any thread.
@@ -88,8 +80,7 @@ impl Views {
     }
 
     fn mark_layout(self) -> Result<Views, StoreError> {
-        self.db
-            .put_cf(self.family(family::META)?, b"layout", LAYOUT.to_be_bytes())?;
+        self.db.put_cf(self.family(family::META)?, b"layout", LAYOUT.to_be_bytes())?;
         Ok(self)
     }
 
@@ -101,9 +92,7 @@ impl Views {
         let Some(bytes) = self.meta(b"watermark")? else {
             return Ok(0);
         };
-        let bytes = bytes
-            .try_into()
-            .map_err(|_| StoreError::Unreadable { family: family::META })?;
+        let bytes = bytes.try_into().map_err(|_| StoreError::Unreadable { family: family::META })?;
         Ok(u64::from_be_bytes(bytes))
     }
 
@@ -116,9 +105,7 @@ impl Views {
     /// # Errors
     /// When the store cannot be read.
     pub fn balance(&self, account: AccountId) -> Result<Balance, StoreError> {
-        Ok(self
-            .get(family::BALANCES, &account.0.to_be_bytes())?
-            .unwrap_or_default())
+        Ok(self.get(family::BALANCES, &account.0.to_be_bytes())?.unwrap_or_default())
     }
 
     /// An account's newest transactions, newest first, at most `limit`, older than position `before`.
@@ -132,9 +119,7 @@ impl Views {
         limit: usize,
     ) -> Result<Vec<TransactionRow>, StoreError> {
         let end = before.map(|(seq, index)| transaction_key(account, seq, index).to_vec());
-        self.newest(family::TRANSACTIONS, account, end, limit, |_, row| {
-            decode(family::TRANSACTIONS, row)
-        })
+        self.newest(family::TRANSACTIONS, account, end, limit, |_, row| decode(family::TRANSACTIONS, row))
     }
 
     /// An order.
@@ -157,24 +142,15 @@ impl Views {
         before: Option<OrderId>,
         limit: usize,
     ) -> Result<Vec<OrderRow>, StoreError> {
-        let index = if open_only {
-            family::OPEN_ORDERS
-        } else {
-            family::ORDERS_BY_ACCOUNT
-        };
+        let index = if open_only { family::OPEN_ORDERS } else { family::ORDERS_BY_ACCOUNT };
         let end = before.map(|id| account_order_key(account, id).to_vec());
         let unreadable = || StoreError::Unreadable { family: index };
         let ids = self.newest(index, account, end, limit, |key, _| {
-            let id = key
-                .get(4..)
-                .and_then(|bytes| bytes.try_into().ok())
-                .ok_or_else(unreadable)?;
+            let id = key.get(4..).and_then(|bytes| bytes.try_into().ok()).ok_or_else(unreadable)?;
             Ok(OrderId(u64::from_be_bytes(id)))
         })?;
         // An order that closes between the two reads is still there, as closed.
-        ids.into_iter()
-            .map(|id| self.order(id)?.ok_or_else(unreadable))
-            .collect()
+        ids.into_iter().map(|id| self.order(id)?.ok_or_else(unreadable)).collect()
     }
 
     /// The best `limit` levels of a side, best first.
@@ -199,9 +175,7 @@ impl Views {
     /// # Errors
     /// When the store cannot be read.
     pub fn instruments(&self) -> Result<Vec<InstrumentRow>, StoreError> {
-        let rows = self
-            .db
-            .iterator_cf(self.family(family::INSTRUMENTS)?, IteratorMode::Start);
+        let rows = self.db.iterator_cf(self.family(family::INSTRUMENTS)?, IteratorMode::Start);
         rows.map(|row| decode(family::INSTRUMENTS, &row?.1)).collect()
     }
 
@@ -219,9 +193,7 @@ impl Views {
         let mut options = ReadOptions::default();
         options.set_iterate_lower_bound(start);
         options.set_iterate_upper_bound(end);
-        let rows = self
-            .db
-            .iterator_cf_opt(self.family(family)?, options, IteratorMode::End);
+        let rows = self.db.iterator_cf_opt(self.family(family)?, options, IteratorMode::End);
         let mut found = Vec::new();
         for row in rows.take(limit) {
             let (key, value) = row?;
@@ -231,10 +203,7 @@ impl Views {
     }
 
     fn get<T: Decode<()>>(&self, family: &'static str, key: &[u8]) -> Result<Option<T>, StoreError> {
-        self.db
-            .get_pinned_cf(self.family(family)?, key)?
-            .map(|row| decode(family, &row))
-            .transpose()
+        self.db.get_pinned_cf(self.family(family)?, key)?.map(|row| decode(family, &row)).transpose()
     }
 
     pub(crate) fn family(&self, name: &'static str) -> Result<&ColumnFamily, StoreError> {
@@ -265,9 +234,7 @@ pub(crate) fn encode<T: Encode>(row: &T) -> Vec<u8> {
 
 fn decode<T: Decode<()>>(family: &'static str, bytes: &[u8]) -> Result<T, StoreError> {
     let decoded = bincode::decode_from_slice(bytes, bincode::config::legacy());
-    decoded
-        .map(|(row, _)| row)
-        .map_err(|_| StoreError::Unreadable { family })
+    decoded.map(|(row, _)| row).map_err(|_| StoreError::Unreadable { family })
 }
 
 pub(crate) fn transaction_key(account: AccountId, seq: u64, index: u32) -> [u8; 16] {

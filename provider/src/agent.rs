@@ -127,9 +127,7 @@ impl Agent {
             return Ok(());
         };
         match self.gateway.order(id, &mut self.stop).await? {
-            Some(OrderState {
-                open: true, remaining, ..
-            }) if remaining >= self.options.capacity.div_ceil(2) => {
+            Some(OrderState { open: true, remaining, .. }) if remaining >= self.options.capacity.div_ceil(2) => {
                 return Ok(());
             }
             Some(OrderState { status, remaining, .. }) => {
@@ -141,11 +139,7 @@ impl Agent {
                 self.resting = None;
             }
         }
-        if self.stop.is_called() {
-            Ok(())
-        } else {
-            self.place().await
-        }
+        if self.stop.is_called() { Ok(()) } else { self.place().await }
     }
 
     async fn place(&mut self) -> Result<(), AgentError> {
@@ -204,10 +198,7 @@ impl Agent {
         if let Some(earned) = &earned {
             tracing::info!(earned, quotes = self.quotes_placed, "stopped; earnings are in credits");
         }
-        Ok(AgentReport {
-            quotes_placed: self.quotes_placed,
-            earned,
-        })
+        Ok(AgentReport { quotes_placed: self.quotes_placed, earned })
     }
 }
 

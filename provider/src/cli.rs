@@ -87,9 +87,7 @@ fn parse_failure_rate(text: &str) -> Result<FailureRate, String> {
     if ppm.scale() > 0 {
         return Err("it must be a whole number of millionths".to_owned());
     }
-    u32::try_from(ppm)
-        .map(|ppm| FailureRate { ppm })
-        .map_err(|error| error.to_string())
+    u32::try_from(ppm).map(|ppm| FailureRate { ppm }).map_err(|error| error.to_string())
 }
 
 #[derive(Debug, Args)]
@@ -173,9 +171,7 @@ mod tests {
     use super::*;
 
     fn parse(line: &str) -> Result<Command, String> {
-        Cli::try_parse_from(line.split_whitespace())
-            .map(|cli| cli.command)
-            .map_err(|error| error.to_string())
+        Cli::try_parse_from(line.split_whitespace()).map(|cli| cli.command).map_err(|error| error.to_string())
     }
 
     fn check_refused(line: &str, expected: &str) {
@@ -192,16 +188,11 @@ mod tests {
     fn mock_flags_become_options() {
         let line = "p mock --listen 127.0.0.1:0 --model a --model b --first-token-ms 5 --tokens-per-s 0 \
                     --failure-rate 0.01 --seed 9";
-        let Ok(Command::Mock(args)) = parse(line) else {
-            panic!("{line} is refused")
-        };
+        let Ok(Command::Mock(args)) = parse(line) else { panic!("{line} is refused") };
         let options = args.options();
         assert_eq!(options.models, ["a", "b"]);
         assert_eq!(options.first_token, Duration::from_millis(5));
-        assert_eq!(
-            (options.tokens_per_s, options.failure_rate_ppm, options.seed),
-            (0, 10_000, 9)
-        );
+        assert_eq!((options.tokens_per_s, options.failure_rate_ppm, options.seed), (0, 10_000, 9));
     }
 
     #[test]
@@ -212,18 +203,12 @@ mod tests {
         check_refused("p mock --failure-rate 0.0000001", "millionths");
         check_refused("p mock --listen nowhere", "invalid value");
         let agent = "p agent --model m --latency-ms 400 --throughput-tps 60";
-        check_refused(
-            &format!("{agent} --capacity 1 --price free"),
-            "US dollars per million tokens",
-        );
+        check_refused(&format!("{agent} --capacity 1 --price free"), "US dollars per million tokens");
         check_refused(&format!("{agent} --capacity 1 --price 0"), "above zero");
         check_refused(&format!("{agent} --capacity 0 --price 1"), "0 is not in");
         check_refused(&format!("{agent} --capacity 1"), "--price");
         check_refused(&format!("{agent} --capacity 1 --price 1 --refresh-s 0"), "0 is not in");
-        check_refused(
-            &format!("{agent} --capacity 1 --price 1 --key secret"),
-            "unexpected argument",
-        );
+        check_refused(&format!("{agent} --capacity 1 --price 1 --key secret"), "unexpected argument");
     }
 
     #[test]

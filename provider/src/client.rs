@@ -75,12 +75,7 @@ impl Client {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_MAX)
             .build(connector);
-        Ok(Client {
-            http,
-            base,
-            authorization,
-            timeout: TIMEOUT_DEFAULT,
-        })
+        Ok(Client { http, base, authorization, timeout: TIMEOUT_DEFAULT })
     }
 
     /// The same client with another time limit for one exchange, answer included.
@@ -145,27 +140,18 @@ impl Client {
                 .http
                 .request(request)
                 .await
-                .map_err(|error| ClientError::Unreachable {
-                    call: call.clone(),
-                    reason: chain(&error),
-                })?;
+                .map_err(|error| ClientError::Unreachable { call: call.clone(), reason: chain(&error) })?;
             read(&call, response).await
         };
         match timeout(self.timeout, exchange).await {
             Ok(reply) => reply,
-            Err(_) => Err(ClientError::Timeout {
-                call,
-                after: self.timeout,
-            }),
+            Err(_) => Err(ClientError::Timeout { call, after: self.timeout }),
         }
     }
 
     fn request(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Request<Full<Bytes>>, ClientError> {
         let url = format!("{}{path}", self.base);
-        let mut request = Request::builder()
-            .method(method)
-            .uri(&url)
-            .header(header::ACCEPT, "application/json");
+        let mut request = Request::builder().method(method).uri(&url).header(header::ACCEPT, "application/json");
         if let Some(authorization) = &self.authorization {
             request = request.header(header::AUTHORIZATION, authorization);
         }
@@ -176,10 +162,8 @@ impl Client {
                 Bytes::from(body.to_string())
             }
         };
-        let invalid = |error: hyper::http::Error| ClientError::InvalidUrl {
-            url: url.clone(),
-            reason: error.to_string(),
-        };
+        let invalid =
+            |error: hyper::http::Error| ClientError::InvalidUrl { url: url.clone(), reason: error.to_string() };
         request.body(Full::new(bytes)).map_err(invalid)
     }
 }
@@ -213,19 +197,11 @@ impl Reply {
 
 /// Checks a base address and takes the slashes off its end.
 fn base_of(url: &str) -> Result<String, ClientError> {
-    let invalid = |reason: &str| {
-        Err(ClientError::InvalidUrl {
-            url: url.to_owned(),
-            reason: reason.to_owned(),
-        })
-    };
+    let invalid = |reason: &str| Err(ClientError::InvalidUrl { url: url.to_owned(), reason: reason.to_owned() });
     let uri: Uri = match url.parse() {
         Ok(uri) => uri,
         Err(error) => {
-            return Err(ClientError::InvalidUrl {
-                url: url.to_owned(),
-                reason: chain(&error),
-            });
+            return Err(ClientError::InvalidUrl { url: url.to_owned(), reason: chain(&error) });
         }
     };
     match (uri.scheme_str(), uri.authority()) {
@@ -246,10 +222,7 @@ async fn read(call: &str, response: Response<Incoming>) -> Result<Reply, ClientE
         Ok(collected) => collected.to_bytes(),
         Err(error) if error.is::<LengthLimitError>() => return Err(ClientError::TooLarge { call: call.to_owned() }),
         Err(error) => {
-            return Err(ClientError::Unreachable {
-                call: call.to_owned(),
-                reason: chain(&*error),
-            });
+            return Err(ClientError::Unreachable { call: call.to_owned(), reason: chain(&*error) });
         }
     };
     let body = if bytes.is_empty() {
@@ -258,36 +231,17 @@ async fn read(call: &str, response: Response<Incoming>) -> Result<Reply, ClientE
         match serde_json::from_slice(&bytes) {
             Ok(body) => body,
             Err(error) if head.status.is_success() => {
-                return Err(ClientError::NotJson {
-                    call: call.to_owned(),
-                    reason: error.to_string(),
-                });
+                return Err(ClientError::NotJson { call: call.to_owned(), reason: error.to_string() });
             }
             // A proxy's error page: keep its beginning, the status matters more.
-            Err(_) => Value::String(
-                String::from_utf8_lossy(&bytes)
-                    .chars()
-                    .take(ERROR_TEXT_CHARS_MAX)
-                    .collect(),
-            ),
+            Err(_) => Value::String(String::from_utf8_lossy(&bytes).chars().take(ERROR_TEXT_CHARS_MAX).collect()),
         }
     };
-    Ok(Reply {
-        status: head.status,
-        retry_after: retry_after(&head.headers),
-        body,
-    })
+    Ok(Reply { status: head.status, retry_after: retry_after(&head.headers), body })
 }
 
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    headers
-        .get(header::RETRY_AFTER)?
-        .to_str()
-        .ok()?
-        .trim()
-        .parse()
-        .ok()
-        .map(Duration::from_secs)
+    headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
 }
 
 /// An error and its causes in one line.
@@ -308,24 +262,10 @@ mod tests {
 
     #[test]
     fn base_address_is_plain_http_and_loses_its_last_slash() {
-        assert_eq!(
-            base_of("http://127.0.0.1:9101/v1/").unwrap(),
-            "http://127.0.0.1:9101/v1"
-        );
+        assert_eq!(base_of("http://127.0.0.1:9101/v1/").unwrap(), "http://127.0.0.1:9101/v1");
         assert_eq!(base_of("http://localhost").unwrap(), "http://localhost");
-        for url in [
-            "https://host",
-            "host:80",
-            "/v1",
-            "http://user:secret@host",
-            "http://host/?a=b",
-            "http://a b",
-            "",
-        ] {
-            assert!(
-                matches!(base_of(url), Err(ClientError::InvalidUrl { .. })),
-                "{url} is refused"
-            );
+        for url in ["https://host", "host:80", "/v1", "http://user:secret@host", "http://host/?a=b", "http://a b", ""] {
+            assert!(matches!(base_of(url), Err(ClientError::InvalidUrl { .. })), "{url} is refused");
         }
     }
 
@@ -344,18 +284,8 @@ mod tests {
 
     #[test]
     fn error_message_is_the_servers_own_if_it_gives_one() {
-        let message = |body| {
-            Reply {
-                status: StatusCode::BAD_GATEWAY,
-                retry_after: None,
-                body,
-            }
-            .error_message()
-        };
-        assert_eq!(
-            message(serde_json::json!({"error": {"message": "no such market"}})),
-            "no such market"
-        );
+        let message = |body| Reply { status: StatusCode::BAD_GATEWAY, retry_after: None, body }.error_message();
+        assert_eq!(message(serde_json::json!({"error": {"message": "no such market"}})), "no such market");
         assert_eq!(message(serde_json::json!("<html>")), "<html>");
         assert_eq!(message(Value::Null), "502 Bad Gateway");
         assert_eq!(message(serde_json::json!({"oops": 1})), r#"{"oops":1}"#);

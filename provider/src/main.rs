@@ -23,10 +23,7 @@ const MOCK_GRACE: Duration = Duration::from_secs(5);
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .init();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     match start(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -46,9 +43,7 @@ fn start(cli: cli::Cli) -> anyhow::Result<()> {
 
 async fn mock(listen: SocketAddr, options: MockOptions) -> anyhow::Result<()> {
     let stop = signals::stop_signal().context("cannot watch for signals")?;
-    let listener = TcpListener::bind(listen)
-        .await
-        .with_context(|| format!("cannot listen on {listen}"))?;
+    let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
     tracing::info!(?options, "mock model server");
     let mock = Mock::start(listener, options).await;
     announce(mock.address());
@@ -64,10 +59,7 @@ async fn quote(options: AgentOptions) -> anyhow::Result<()> {
     Ok(())
 }
 
-#[expect(
-    clippy::print_stdout,
-    reason = "the one line that scripts wait for to learn the address"
-)]
+#[expect(clippy::print_stdout, reason = "the one line that scripts wait for to learn the address")]
 fn announce(address: SocketAddr) {
     println!("listening on http://{address}");
 }

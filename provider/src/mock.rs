@@ -59,9 +59,7 @@ impl Mock {
     pub async fn start(listener: TcpListener, options: MockOptions) -> Mock {
         // A bound socket always has an address; should the system refuse to tell it, an address nobody can call is
         // better than no server.
-        let address = listener
-            .local_addr()
-            .unwrap_or(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
+        let address = listener.local_addr().unwrap_or(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
         let counters = Arc::new(Counters::default());
         let router = routes::router(Shared::new(options, address.port(), Arc::clone(&counters)));
         let (stop, stopped) = oneshot::channel();
@@ -69,12 +67,7 @@ impl Mock {
         let task = tokio::spawn(server::serve(listener, router, ready, stopped));
         // An error means that the task ended at once, which only the end of the runtime does.
         accepting.await.ok();
-        Mock {
-            address,
-            counters,
-            stop,
-            task,
-        }
+        Mock { address, counters, stop, task }
     }
 
     /// The address it listens on.

@@ -17,11 +17,7 @@ pub(crate) enum Failure {
     NoJournal { path: PathBuf, why: &'static str },
     /// Look at the disk and the rights on it.
     #[error("cannot {action} {}: {source}", path.display())]
-    Unreadable {
-        action: &'static str,
-        path: PathBuf,
-        source: io::Error,
-    },
+    Unreadable { action: &'static str, path: PathBuf, source: io::Error },
     /// Follow the advice.
     #[error("{0}")]
     Damaged(Finding),
@@ -74,13 +70,7 @@ impl Failure {
     pub(crate) fn of_scan(error: ScanError<Refusal>, journal: &Path, sound_seq: u64) -> Failure {
         match error {
             ScanError::Io { action, path, source } => Failure::Unreadable { action, path, source },
-            ScanError::Corrupt {
-                path,
-                offset,
-                expected_seq,
-                damage,
-                next_valid_seq,
-            } => {
+            ScanError::Corrupt { path, offset, expected_seq, damage, next_valid_seq } => {
                 let later = next_valid_seq.map_or_else(String::new, |seq| format!("; seq {seq} after it is valid"));
                 Failure::Damaged(Finding {
                     file: Some(path),
@@ -91,11 +81,7 @@ impl Failure {
                     advice: advice_for(damage),
                 })
             }
-            ScanError::BelowWitness {
-                path,
-                last_seq,
-                witnessed,
-            } => Failure::Damaged(Finding {
+            ScanError::BelowWitness { path, last_seq, witnessed } => Failure::Damaged(Finding {
                 file: Some(path),
                 offset: None,
                 seq: last_seq + 1,
@@ -137,13 +123,8 @@ impl Failure {
         let Failure::Damaged(finding) = self else {
             return self.to_string();
         };
-        let file = finding
-            .file
-            .as_ref()
-            .map_or_else(String::new, |file| format!("{}, ", file.display()));
-        let offset = finding
-            .offset
-            .map_or_else(String::new, |offset| format!("offset {offset}, "));
+        let file = finding.file.as_ref().map_or_else(String::new, |file| format!("{}, ", file.display()));
+        let offset = finding.offset.map_or_else(String::new, |offset| format!("offset {offset}, "));
         format!(
             "the journal is damaged: {file}{offset}seq {}: {}\n  sound through: seq {}\n  what to do: {}",
             finding.seq, finding.what, finding.sound_seq, finding.advice
@@ -200,13 +181,7 @@ mod tests {
 
     fn corrupt(damage: Damage) -> Failure {
         let path = PathBuf::from("j/00000000000000000001.log");
-        let error = ScanError::Corrupt {
-            path,
-            offset: 96,
-            expected_seq: 8,
-            damage,
-            next_valid_seq: Some(12),
-        };
+        let error = ScanError::Corrupt { path, offset: 96, expected_seq: 8, damage, next_valid_seq: Some(12) };
         Failure::of_scan(error, Path::new("j"), 5)
     }
 
@@ -233,12 +208,7 @@ mod tests {
     #[test]
     fn an_input_is_looked_up_in_the_last_segment_that_starts_at_or_before_it() {
         let dir = tempfile::tempdir().unwrap();
-        for name in [
-            "00000000000000000001.log",
-            "00000000000000000040.log",
-            "lock",
-            "odd.log",
-        ] {
+        for name in ["00000000000000000001.log", "00000000000000000040.log", "lock", "odd.log"] {
             fs::write(dir.path().join(name), b"").unwrap();
         }
         let find = |seq| segment_of(dir.path(), seq).map(|path| path.file_name().unwrap().to_owned());
@@ -249,13 +219,7 @@ mod tests {
 
     #[test]
     fn what_does_not_apply_is_absent_from_the_json() {
-        let failure = Failure::NoJournal {
-            path: PathBuf::from("x"),
-            why: "does not exist",
-        };
-        assert_eq!(
-            failure.json(),
-            "{\"sound\":false,\"error\":\"no journal: x does not exist\",\"file\":\"x\"}\n"
-        );
+        let failure = Failure::NoJournal { path: PathBuf::from("x"), why: "does not exist" };
+        assert_eq!(failure.json(), "{\"sound\":false,\"error\":\"no journal: x does not exist\",\"file\":\"x\"}\n");
     }
 }

@@ -26,10 +26,7 @@ pub(crate) fn journal_in(dir: &Path) -> Result<PathBuf, Failure> {
     }
     match holds_journal(&inner) {
         Ok(true) => Ok(inner),
-        Ok(false) => Err(Failure::NoJournal {
-            path: inner,
-            why: "holds no journal segments",
-        }),
+        Ok(false) => Err(Failure::NoJournal { path: inner, why: "holds no journal segments" }),
         Err(source) if absent(&source) => Err(Failure::NoJournal {
             path: dir.to_path_buf(),
             why: "holds neither journal segments nor a folder named journal",
@@ -55,19 +52,9 @@ fn absent(error: &io::Error) -> bool {
 fn refused(path: &Path, source: io::Error) -> Failure {
     let path = path.to_path_buf();
     match source.kind() {
-        io::ErrorKind::NotFound => Failure::NoJournal {
-            path,
-            why: "does not exist",
-        },
-        io::ErrorKind::NotADirectory => Failure::NoJournal {
-            path,
-            why: "is not a folder",
-        },
-        _ => Failure::Unreadable {
-            action: "list",
-            path,
-            source,
-        },
+        io::ErrorKind::NotFound => Failure::NoJournal { path, why: "does not exist" },
+        io::ErrorKind::NotADirectory => Failure::NoJournal { path, why: "is not a folder" },
+        _ => Failure::Unreadable { action: "list", path, source },
     }
 }
 

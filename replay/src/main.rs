@@ -78,11 +78,7 @@ fn run(dir: &Path, json: bool) -> Result<(), Failure> {
     };
     let written = io::stdout().write_all(text.as_bytes());
     verified?;
-    written.map_err(|source| Failure::Unreadable {
-        action: "write to",
-        path: PathBuf::from("standard output"),
-        source,
-    })
+    written.map_err(|source| Failure::Unreadable { action: "write to", path: PathBuf::from("standard output"), source })
 }
 
 fn verify(dir: &Path, quiet: bool) -> Result<(PathBuf, Report), Failure> {

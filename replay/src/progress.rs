@@ -33,11 +33,7 @@ enum Display {
 impl Progress {
     /// Shows progress in the way that standard error allows.
     pub(crate) fn start() -> Progress {
-        Progress::with(if io::stderr().is_terminal() {
-            Display::Terminal
-        } else {
-            Display::Lines
-        })
+        Progress::with(if io::stderr().is_terminal() { Display::Terminal } else { Display::Lines })
     }
 
     /// Shows nothing.
@@ -46,11 +42,7 @@ impl Progress {
     }
 
     fn with(display: Display) -> Progress {
-        Progress {
-            started: Instant::now(),
-            display,
-            due: SILENCE,
-        }
+        Progress { started: Instant::now(), display, due: SILENCE }
     }
 
     /// So many inputs have been applied.
@@ -92,11 +84,7 @@ impl Progress {
 
 fn words(inputs: u64, elapsed: Duration) -> String {
     let rate = grouped(per_second(inputs, elapsed));
-    format!(
-        "{} inputs verified in {} s, {rate}/s",
-        grouped(inputs),
-        elapsed.as_secs()
-    )
+    format!("{} inputs verified in {} s, {rate}/s", grouped(inputs), elapsed.as_secs())
 }
 
 #[cfg(test)]
@@ -105,10 +93,7 @@ mod tests {
 
     #[test]
     fn progress_says_how_much_and_how_fast() {
-        assert_eq!(
-            words(2_048_000, Duration::from_millis(2_500)),
-            "2,048,000 inputs verified in 2 s, 819,200/s"
-        );
+        assert_eq!(words(2_048_000, Duration::from_millis(2_500)), "2,048,000 inputs verified in 2 s, 819,200/s");
     }
 
     #[test]

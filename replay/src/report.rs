@@ -75,15 +75,7 @@ impl Report {
             ("segments", grouped(self.segments)),
             ("journal bytes", grouped(self.journal_bytes)),
             ("torn tail bytes", grouped(self.torn_bytes)),
-            (
-                "clean stop",
-                (if self.clean {
-                    "yes"
-                } else {
-                    "no (running, or stopped by a crash)"
-                })
-                .to_owned(),
-            ),
+            ("clean stop", (if self.clean { "yes" } else { "no (running, or stopped by a crash)" }).to_owned()),
             ("accounts", grouped(self.accounts)),
             ("instruments", grouped(self.instruments)),
             ("open orders", grouped(self.open_orders)),
@@ -134,13 +126,7 @@ mod tests {
 
     #[test]
     fn thousands_are_grouped() {
-        for (number, text) in [
-            (0, "0"),
-            (999, "999"),
-            (1_000, "1,000"),
-            (-1_234_567, "-1,234,567"),
-            (-12, "-12"),
-        ] {
+        for (number, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (-1_234_567, "-1,234,567"), (-12, "-12")] {
             assert_eq!(grouped(number), text);
         }
     }
@@ -153,16 +139,8 @@ mod tests {
 
     #[test]
     fn amounts_beyond_64_bits_are_written_as_numbers() {
-        let report = Report {
-            fees: i128::MAX,
-            ..Report::new(&Recovery::default(), None, &Replica::default(), Duration::ZERO)
-        };
-        assert!(
-            report
-                .json()
-                .contains("\"fees\":170141183460469231731687303715884105727,"),
-            "{}",
-            report.json()
-        );
+        let report =
+            Report { fees: i128::MAX, ..Report::new(&Recovery::default(), None, &Replica::default(), Duration::ZERO) };
+        assert!(report.json().contains("\"fees\":170141183460469231731687303715884105727,"), "{}", report.json());
     }
 }

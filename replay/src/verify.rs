@@ -56,11 +56,7 @@ pub(crate) fn verify(journal: &Path, progress: &mut Progress) -> Result<Report, 
 
 /// Refuses a ledger that does not sum to zero.
 fn check_sum(sum: i128, seq: u64, zero_seq: u64) -> Result<(), Refusal> {
-    if sum == 0 {
-        Ok(())
-    } else {
-        Err(Refusal::LedgerSum { sum, seq, zero_seq })
-    }
+    if sum == 0 { Ok(()) } else { Err(Refusal::LedgerSum { sum, seq, zero_seq }) }
 }
 
 #[cfg(test)]

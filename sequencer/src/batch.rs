@@ -34,11 +34,7 @@ impl Batch {
         let seq = encoder.push(&mut self.group, input.at.0, |bytes| input.command.encode(bytes))?;
         assert_eq!(seq, input.seq, "journal and engine count the same inputs");
         engine.apply(input, &mut self.events);
-        self.inputs.push(AppliedInput {
-            seq,
-            at: input.at,
-            events_end: self.events.len(),
-        });
+        self.inputs.push(AppliedInput { seq, at: input.at, events_end: self.events.len() });
         self.replies.push(reply);
         Ok(())
     }
@@ -63,23 +59,13 @@ impl Batch {
 
     /// Empties the batch: answers whoever waits and returns the events for the views.
     pub(crate) fn release(&mut self, proof: Durable) -> FeedBatch {
-        assert!(
-            proof.covers(self.group.last_seq()),
-            "nothing leaves before its input is durable"
-        );
+        assert!(proof.covers(self.group.last_seq()), "nothing leaves before its input is durable");
         self.group.clear();
-        let batch = FeedBatch {
-            inputs: std::mem::take(&mut self.inputs),
-            events: std::mem::take(&mut self.events),
-        };
+        let batch = FeedBatch { inputs: std::mem::take(&mut self.inputs), events: std::mem::take(&mut self.events) };
         for ((applied, events), reply) in batch.iter().zip(self.replies.drain(..)) {
             if let Some(reply) = reply {
                 // A caller that stopped waiting loses nothing: the input is in the journal.
-                drop(reply.send(Ack {
-                    seq: applied.seq,
-                    at: applied.at,
-                    events: events.to_vec(),
-                }));
+                drop(reply.send(Ack { seq: applied.seq, at: applied.at, events: events.to_vec() }));
             }
         }
         batch

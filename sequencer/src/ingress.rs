@@ -34,10 +34,7 @@ pub enum SubmitError {
 
 /// What the matcher thread can be asked.
 pub(crate) enum Message {
-    Command {
-        command: Command,
-        reply: oneshot::Sender<Ack>,
-    },
+    Command { command: Command, reply: oneshot::Sender<Ack> },
     Inspect(Box<dyn FnOnce(&Engine) + Send>),
     Stop,
 }
@@ -80,16 +77,7 @@ impl Ingress {
     pub(crate) fn new(messages_max: usize) -> (Ingress, Intake) {
         let (sender, receiver) = bounded(messages_max);
         let closed = Arc::new(AtomicBool::new(false));
-        (
-            Ingress {
-                queue: sender,
-                closed: Arc::clone(&closed),
-            },
-            Intake {
-                queue: receiver,
-                closed,
-            },
-        )
+        (Ingress { queue: sender, closed: Arc::clone(&closed) }, Intake { queue: receiver, closed })
     }
 
     /// Queues a command. The command takes effect whether or not the answer is awaited.
@@ -130,11 +118,7 @@ impl Ingress {
             TrySendError::Full(_) => SubmitError::Overloaded,
             TrySendError::Disconnected(_) => SubmitError::Unavailable,
         })?;
-        if self.closed.load(Ordering::SeqCst) {
-            Err(SubmitError::Unavailable)
-        } else {
-            Ok(())
-        }
+        if self.closed.load(Ordering::SeqCst) { Err(SubmitError::Unavailable) } else { Ok(()) }
     }
 
     /// Asks the matcher to stop after what is queued; waits for room in the queue.
@@ -162,8 +146,20 @@ impl Future for PendingAck {
     type Output = Result<Ack, SubmitError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.0)
-            .poll(context)
-            .map_err(|_| SubmitError::Unavailable)
+        Pin::new(&mut self.0).poll(context).map_err(|_| SubmitError::Unavailable)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_waits_for_a_matcher_that_is_gone() {
+        let (ingress, intake) = Ingress::new(2);
+        let queued = ingress.submit(Command::OpenAccount).unwrap();
+        drop(intake);
+        assert_eq!(queued.wait().expect_err("dropped"), SubmitError::Unavailable);
+        assert!(matches!(ingress.submit(Command::OpenAccount), Err(SubmitError::Unavailable)));
     }
 }

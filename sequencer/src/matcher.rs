@@ -72,11 +72,7 @@ impl Matcher {
     }
 
     fn apply(&mut self, command: Command, reply: Reply) {
-        let input = Input {
-            seq: self.encoder.next_seq(),
-            at: self.clock.stamp(),
-            command,
-        };
+        let input = Input { seq: self.encoder.next_seq(), at: self.clock.stamp(), command };
         if let Err(error) = self.open.apply(&mut self.engine, &mut self.encoder, &input, reply) {
             // The caller sees its reply dropped, which means unavailable.
             tracing::error!(%error, command = ?input.command, "a command does not fit a journal record");
@@ -85,10 +81,7 @@ impl Matcher {
 
     /// Lets a deadline that is due take effect, as an input like any other.
     fn fire_deadlines(&mut self) {
-        let due = self
-            .engine
-            .next_deadline()
-            .is_some_and(|deadline| deadline <= self.clock.stamp());
+        let due = self.engine.next_deadline().is_some_and(|deadline| deadline <= self.clock.stamp());
         if due && !self.stopping && !self.open.is_full() {
             self.apply(Command::Tick, None);
         }
@@ -106,15 +99,10 @@ impl Matcher {
     fn wait(&mut self) -> bool {
         let full = self.open.is_full() || self.stopping;
         let ingress = if full { never() } else { self.intake.queue.clone() };
-        let returned = if self.spare.is_some() {
-            never()
-        } else {
-            self.from_committer.clone()
-        };
+        let returned = if self.spare.is_some() { never() } else { self.from_committer.clone() };
         let deadline = self.engine.next_deadline().filter(|_| !full);
-        let timer = deadline.map_or_else(never, |at| {
-            after(Duration::from_nanos(at.0.saturating_sub(self.clock.stamp().0)))
-        });
+        let timer =
+            deadline.map_or_else(never, |at| after(Duration::from_nanos(at.0.saturating_sub(self.clock.stamp().0))));
         select! {
             recv(ingress) -> message => match message {
                 Ok(message) => self.take(message),

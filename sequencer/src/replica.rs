@@ -21,10 +21,7 @@ pub struct ReplayError {
 
 impl Default for Replica {
     fn default() -> Replica {
-        Replica {
-            engine: Engine::new(),
-            events: Vec::new(),
-        }
+        Replica { engine: Engine::new(), events: Vec::new() }
     }
 }
 
@@ -34,19 +31,9 @@ impl Replica {
     /// # Errors
     /// When the payload is not a command of this version.
     pub fn apply(&mut self, record: &Record<'_>) -> Result<&[Event], ReplayError> {
-        let command = Command::decode(record.payload).map_err(|source| ReplayError {
-            seq: record.seq,
-            source,
-        })?;
+        let command = Command::decode(record.payload).map_err(|source| ReplayError { seq: record.seq, source })?;
         self.events.clear();
-        self.engine.apply(
-            &Input {
-                seq: record.seq,
-                at: Timestamp(record.time_ns),
-                command,
-            },
-            &mut self.events,
-        );
+        self.engine.apply(&Input { seq: record.seq, at: Timestamp(record.time_ns), command }, &mut self.events);
         Ok(&self.events)
     }
 

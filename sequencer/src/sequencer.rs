@@ -44,12 +44,7 @@ impl Options {
     /// The defaults for a journal in that folder.
     pub fn new(journal_dir: PathBuf) -> Options {
         let journal = gollem_journal::Options::default();
-        Options {
-            journal_dir,
-            journal,
-            queue_commands_max: 8_192,
-            pinning: Pinning::Auto,
-        }
+        Options { journal_dir, journal, queue_commands_max: 8_192, pinning: Pinning::Auto }
     }
 }
 
@@ -163,13 +158,7 @@ impl Sequencer {
         feed: Option<Feed>,
         observe: &mut dyn FnMut(u64, Timestamp, &[Event]),
     ) -> Result<Sequencer, StartError> {
-        Sequencer::start_in(
-            FileStorage::new(&options.journal_dir),
-            options,
-            witnessed,
-            feed,
-            observe,
-        )
+        Sequencer::start_in(FileStorage::new(&options.journal_dir), options, witnessed, feed, observe)
     }
 
     /// [`Sequencer::start`] on any storage, for tests that break the disk.
@@ -210,13 +199,8 @@ impl Sequencer {
             spare: Some(Batch::default()),
             stopping: false,
         };
-        let committer = Committer {
-            writer: opened.writer,
-            from_matcher,
-            to_matcher,
-            feed,
-            shared: Arc::clone(&shared),
-        };
+        let committer =
+            Committer { writer: opened.writer, from_matcher, to_matcher, feed, shared: Arc::clone(&shared) };
         let core = core_to_pin(options.pinning);
         let matcher = spawn("matcher", move || {
             if let Some(core) = core
@@ -227,13 +211,7 @@ impl Sequencer {
             matcher.run()
         })?;
         let committer = spawn("committer", move || committer.run())?;
-        Ok(Sequencer {
-            ingress,
-            shared,
-            matcher,
-            committer,
-            recovery,
-        })
+        Ok(Sequencer { ingress, shared, matcher, committer, recovery })
     }
 
     /// A handle to submit commands.
@@ -261,10 +239,7 @@ impl Sequencer {
         let closed = self.committer.join().map_err(|_| StopError::Panicked("committer"))?;
         closed?;
         self.shared.set_health(Health::Stopped);
-        Ok(Stopped {
-            engine,
-            journal_bytes: self.shared.journal_bytes.load(Ordering::Relaxed),
-        })
+        Ok(Stopped { engine, journal_bytes: self.shared.journal_bytes.load(Ordering::Relaxed) })
     }
 }
 
@@ -272,10 +247,7 @@ fn spawn<T: Send + 'static>(
     name: &str,
     body: impl FnOnce() -> T + Send + 'static,
 ) -> Result<JoinHandle<T>, StartError> {
-    Builder::new()
-        .name(name.to_owned())
-        .spawn(body)
-        .map_err(StartError::Thread)
+    Builder::new().name(name.to_owned()).spawn(body).map_err(StartError::Thread)
 }
 
 fn core_to_pin(pinning: Pinning) -> Option<core_affinity::CoreId> {

@@ -12,11 +12,7 @@ pub(crate) struct Market {
 pub(crate) fn spec(symbol: &str) -> InstrumentSpec {
     InstrumentSpec {
         symbol: Symbol::new(symbol).expect("a valid symbol"),
-        weights: TokenWeights {
-            input: 1_000,
-            cached_input: 250,
-            output: 4_000,
-        },
+        weights: TokenWeights { input: 1_000, cached_input: 250, output: 4_000 },
         tick: Price(1_000),
         reference_price: Price(200_000),
         quantity_max: Quantity(1_000_000_000),
@@ -28,10 +24,7 @@ pub(crate) fn spec(symbol: &str) -> InstrumentSpec {
 impl Market {
     /// Opens `accounts` accounts and one instrument; nobody has credits.
     pub(crate) fn open(accounts: u32) -> Market {
-        let mut market = Market {
-            engine: Engine::new(),
-            now: 1_000,
-        };
+        let mut market = Market { engine: Engine::new(), now: 1_000 };
         market.send(Command::ListInstrument(spec("gpt-oss-20b")));
         for _ in 0..accounts {
             market.send(Command::OpenAccount);
@@ -42,18 +35,9 @@ impl Market {
     /// Applies the next input and returns its events.
     pub(crate) fn send(&mut self, command: Command) -> Vec<Event> {
         let mut events = Vec::new();
-        let input = Input {
-            seq: self.engine.last_seq() + 1,
-            at: Timestamp(self.now),
-            command,
-        };
+        let input = Input { seq: self.engine.last_seq() + 1, at: Timestamp(self.now), command };
         self.engine.apply(&input, &mut events);
-        assert_eq!(
-            self.engine.ledger_sum(),
-            0,
-            "money was made or lost by {:?}",
-            input.command
-        );
+        assert_eq!(self.engine.ledger_sum(), 0, "money was made or lost by {:?}", input.command);
         events
     }
 
@@ -74,11 +58,7 @@ impl Market {
 
 /// A good-till-cancelled ask.
 pub(crate) fn ask(account: u32, price: u64, quantity: u64, latency_ms: u32, throughput_tps: u32) -> NewOrder {
-    let attributes = Attributes {
-        latency_ms,
-        throughput_tps,
-        ..Attributes::default()
-    };
+    let attributes = Attributes { latency_ms, throughput_tps, ..Attributes::default() };
     NewOrder {
         account: AccountId(account),
         instrument: InstrumentId(1),
@@ -95,10 +75,7 @@ pub(crate) fn call(account: u32, limit: Option<u64>, quantity: u64) -> NewOrder 
     NewOrder {
         limit: limit.map(Price),
         time_in_force: TimeInForce::Ioc,
-        terms: Terms::Bid {
-            constraints: Constraints::default(),
-            single: true,
-        },
+        terms: Terms::Bid { constraints: Constraints::default(), single: true },
         ..ask(account, 1_000, quantity, 0, 0)
     }
 }
@@ -107,26 +84,14 @@ pub(crate) fn call(account: u32, limit: Option<u64>, quantity: u64) -> NewOrder 
 pub(crate) fn bid(account: u32, price: u64, quantity: u64) -> NewOrder {
     NewOrder {
         time_in_force: TimeInForce::Gtc,
-        terms: Terms::Bid {
-            constraints: Constraints::default(),
-            single: false,
-        },
+        terms: Terms::Bid { constraints: Constraints::default(), single: false },
         ..call(account, Some(price), quantity)
     }
 }
 
 /// The trades among events.
 pub(crate) fn trades(events: &[Event]) -> Vec<Trade> {
-    events
-        .iter()
-        .filter_map(|event| {
-            if let Event::Traded(trade) = event {
-                Some(*trade)
-            } else {
-                None
-            }
-        })
-        .collect()
+    events.iter().filter_map(|event| if let Event::Traded(trade) = event { Some(*trade) } else { None }).collect()
 }
 
 /// The only refusal among events.

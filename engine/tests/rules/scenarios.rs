@@ -54,10 +54,7 @@ fn the_worked_example_posts_exactly_the_documented_amounts() {
     ];
     assert_eq!(transfers(&events), expected);
     assert!(
-        events.contains(&Event::QuoteRestored {
-            order: OrderId(1),
-            remaining: Quantity(1_000_000 - 550)
-        }),
+        events.contains(&Event::QuoteRestored { order: OrderId(1), remaining: Quantity(1_000_000 - 550) }),
         "the 224 units return to the quote"
     );
     assert_eq!(market.balance(1).escrow, Amount::ZERO);
@@ -67,13 +64,9 @@ fn the_worked_example_posts_exactly_the_documented_amounts() {
 fn a_bid_takes_asks_by_price_then_latency_then_throughput_then_time() {
     let mut market = Market::open(2);
     market.fund(1, 100, 1);
-    for (price, latency, throughput) in [
-        (3_000, 1, 99),
-        (2_000, 50, 10),
-        (2_000, 40, 10),
-        (2_000, 40, 20),
-        (2_000, 40, 20),
-    ] {
+    for (price, latency, throughput) in
+        [(3_000, 1, 99), (2_000, 50, 10), (2_000, 40, 10), (2_000, 40, 20), (2_000, 40, 20)]
+    {
         market.send(Command::PlaceOrder(ask(2, price, 1, latency, throughput)));
     }
     let events = market.send(Command::PlaceOrder(bid(1, 3_000, 5)));
@@ -87,17 +80,8 @@ fn a_bid_skips_asks_that_break_its_constraints() {
     market.fund(1, 100, 1);
     market.send(Command::PlaceOrder(ask(2, 1_000, 10, 900, 10)));
     market.send(Command::PlaceOrder(ask(2, 2_000, 10, 300, 10)));
-    let constraints = Constraints {
-        max_latency_ms: Some(300),
-        ..Constraints::default()
-    };
-    let fast = NewOrder {
-        terms: Terms::Bid {
-            constraints,
-            single: true,
-        },
-        ..call(1, Some(5_000), 10)
-    };
+    let constraints = Constraints { max_latency_ms: Some(300), ..Constraints::default() };
+    let fast = NewOrder { terms: Terms::Bid { constraints, single: true }, ..call(1, Some(5_000), 10) };
     let events = market.send(Command::PlaceOrder(fast));
     assert_eq!(trades(&events)[0].ask, OrderId(2));
 }
@@ -125,23 +109,11 @@ fn an_unfilled_call_says_what_it_lacked_and_gets_its_hold_back() {
             market.send(Command::PlaceOrder(*order));
         }
         let events = market.send(Command::PlaceOrder(wanted));
-        assert_eq!(
-            closed(&events).last().expect("it closed").1,
-            CloseReason::Unfilled(expected)
-        );
+        assert_eq!(closed(&events).last().expect("it closed").1, CloseReason::Unfilled(expected));
         assert_eq!(market.balance(1), before);
     };
-    let constraints = Constraints {
-        min_throughput_tps: Some(100),
-        ..Constraints::default()
-    };
-    let brisk = NewOrder {
-        terms: Terms::Bid {
-            constraints,
-            single: true,
-        },
-        ..call(1, Some(3_000), 10)
-    };
+    let constraints = Constraints { min_throughput_tps: Some(100), ..Constraints::default() };
+    let brisk = NewOrder { terms: Terms::Bid { constraints, single: true }, ..call(1, Some(3_000), 10) };
     check(&[], call(1, None, 10), Miss::EmptyBook);
     check(&[ask(2, 4_000, 10, 0, 0)], call(1, Some(3_000), 10), Miss::Price);
     check(&[ask(2, 2_000, 10, 0, 99)], brisk, Miss::Constraints);
@@ -165,25 +137,13 @@ fn an_arriving_ask_takes_the_best_bid_that_accepts_it_at_the_bids_price() {
     let mut market = Market::open(3);
     market.fund(1, 100, 1);
     market.fund(3, 100, 2);
-    let constraints = Constraints {
-        max_latency_ms: Some(10),
-        ..Constraints::default()
-    };
-    let picky = NewOrder {
-        terms: Terms::Bid {
-            constraints,
-            single: false,
-        },
-        ..bid(1, 9_000, 5)
-    };
+    let constraints = Constraints { max_latency_ms: Some(10), ..Constraints::default() };
+    let picky = NewOrder { terms: Terms::Bid { constraints, single: false }, ..bid(1, 9_000, 5) };
     market.send(Command::PlaceOrder(picky));
     market.send(Command::PlaceOrder(bid(1, 7_000, 5)));
     market.send(Command::PlaceOrder(bid(3, 8_000, 5)));
     let events = market.send(Command::PlaceOrder(ask(2, 6_000, 7, 50, 0)));
-    let fills: Vec<_> = trades(&events)
-        .iter()
-        .map(|t| (t.bid.0, t.price.0, t.quantity.0))
-        .collect();
+    let fills: Vec<_> = trades(&events).iter().map(|t| (t.bid.0, t.price.0, t.quantity.0)).collect();
     assert_eq!(fills, [(3, 8_000, 5), (2, 7_000, 2)]);
 }
 
@@ -193,10 +153,7 @@ fn returned_units_trade_with_a_bid_that_waited_for_them() {
     market.fund(1, 100, 1);
     market.send(Command::PlaceOrder(ask(2, 1_000, 100, 0, 0)));
     let first = market.send(Command::PlaceOrder(call(1, Some(1_000), 60)));
-    let waiting = NewOrder {
-        time_in_force: TimeInForce::Gtc,
-        ..call(1, Some(2_000), 80)
-    };
+    let waiting = NewOrder { time_in_force: TimeInForce::Gtc, ..call(1, Some(2_000), 80) };
     assert!(trades(&market.send(Command::PlaceOrder(waiting))).is_empty());
     let report = DeliveryReport {
         contract: trades(&first)[0].contract,
@@ -208,10 +165,7 @@ fn returned_units_trade_with_a_bid_that_waited_for_them() {
     };
     let events = market.send(Command::ReportDelivery(report));
     let trade = trades(&events)[0];
-    assert_eq!(
-        (trade.quantity, trade.price, trade.taker),
-        (Quantity(80), Price(2_000), Side::Ask)
-    );
+    assert_eq!((trade.quantity, trade.price, trade.taker), (Quantity(80), Price(2_000), Side::Ask));
 }
 
 #[test]
@@ -226,13 +180,7 @@ fn a_contract_expires_by_a_tick_and_returns_everything() {
     assert!(market.send(Command::Tick).is_empty(), "not a nanosecond early");
     market.now = 1_600;
     let events = market.send(Command::Tick);
-    assert!(events.iter().any(|e| matches!(
-        e,
-        Event::ContractClosed {
-            reason: Expiry::Expired,
-            ..
-        }
-    )));
+    assert!(events.iter().any(|e| matches!(e, Event::ContractClosed { reason: Expiry::Expired, .. })));
     assert_eq!(market.balance(1), before);
     assert_eq!(market.engine.next_deadline(), None);
 }
@@ -255,53 +203,28 @@ fn a_failed_delivery_pays_nothing() {
     market.send(Command::ReportDelivery(report));
     assert_eq!(market.balance(1), before);
     assert_eq!(market.balance(2).earned, Amount::ZERO);
-    assert_eq!(
-        refusal(&market.send(Command::ReportDelivery(report))),
-        RejectReason::UnknownContract
-    );
+    assert_eq!(refusal(&market.send(Command::ReportDelivery(report))), RejectReason::UnknownContract);
 }
 
 #[test]
 fn a_resent_order_gets_the_first_answer_and_a_resent_purchase_credits_once() {
     let mut market = Market::open(2);
     market.fund(1, 10, 1);
-    assert_eq!(
-        market.fund(1, 10, 1),
-        [Event::PurchaseRepeated {
-            reference: Reference([1; 16])
-        }]
-    );
+    assert_eq!(market.fund(1, 10, 1), [Event::PurchaseRepeated { reference: Reference([1; 16]) }]);
     assert_eq!(refusal(&market.fund(1, 11, 1)), RejectReason::ReferenceConflict);
     assert_eq!(refusal(&market.fund(2, 10, 1)), RejectReason::ReferenceConflict);
     market.send(Command::PlaceOrder(ask(2, 1_000, 4, 0, 0)));
-    let order = NewOrder {
-        client_id: Some(ClientOrderId([9; 16])),
-        ..bid(1, 1_000, 10)
-    };
+    let order = NewOrder { client_id: Some(ClientOrderId([9; 16])), ..bid(1, 1_000, 10) };
     market.send(Command::PlaceOrder(order));
     let held = market.balance(1).held;
     let seq = market.engine.last_seq();
-    let answer = OrderAnswer {
-        order: OrderId(2),
-        seq,
-        filled: Quantity(4),
-        rested: Quantity(6),
-    };
+    let answer = OrderAnswer { order: OrderId(2), seq, filled: Quantity(4), rested: Quantity(6) };
     assert_eq!(market.send(Command::PlaceOrder(order)), [Event::OrderRepeated(answer)]);
     assert_eq!(market.balance(1).held, held);
-    let other_account = NewOrder {
-        account: AccountId(2),
-        ..ask(2, 9_000, 1, 0, 0)
-    };
-    let other_account = NewOrder {
-        client_id: order.client_id,
-        ..other_account
-    };
+    let other_account = NewOrder { account: AccountId(2), ..ask(2, 9_000, 1, 0, 0) };
+    let other_account = NewOrder { client_id: order.client_id, ..other_account };
     let events = market.send(Command::PlaceOrder(other_account));
-    assert!(
-        matches!(events[0], Event::OrderAccepted(_)),
-        "client ids are unique per account only"
-    );
+    assert!(matches!(events[0], Event::OrderAccepted(_)), "client ids are unique per account only");
 }
 
 #[test]
@@ -312,22 +235,13 @@ fn cancelling_returns_the_hold_and_only_the_owner_may() {
     market.send(Command::PlaceOrder(bid(1, 1_000, 10)));
     let order = OrderId(1);
     assert_eq!(
-        refusal(&market.send(Command::CancelOrder {
-            account: AccountId(2),
-            order
-        })),
+        refusal(&market.send(Command::CancelOrder { account: AccountId(2), order })),
         RejectReason::UnknownOrder
     );
-    market.send(Command::CancelOrder {
-        account: AccountId(1),
-        order,
-    });
+    market.send(Command::CancelOrder { account: AccountId(1), order });
     assert_eq!(market.balance(1), before);
     assert_eq!(
-        refusal(&market.send(Command::CancelOrder {
-            account: AccountId(1),
-            order
-        })),
+        refusal(&market.send(Command::CancelOrder { account: AccountId(1), order })),
         RejectReason::UnknownOrder
     );
 }
@@ -349,21 +263,12 @@ fn payouts_carry_whole_cents_and_return_when_they_fail() {
     market.send(Command::ReportDelivery(report));
     let earned = market.balance(2).earned; // 19,800,198,000 atoms: 19 cents and a fraction.
     assert_eq!(earned, Amount(19_800_198_000));
-    let request = |amount| Command::RequestPayout {
-        account: AccountId(2),
-        amount,
-    };
+    let request = |amount| Command::RequestPayout { account: AccountId(2), amount };
     let (min, max) = (Amount(ATOMS_PER_CENT), Amount(19 * ATOMS_PER_CENT));
     let out_of_range = RejectReason::PayoutOutOfRange { min, max };
-    assert_eq!(
-        refusal(&market.send(request(Some(Amount(20 * ATOMS_PER_CENT))))),
-        out_of_range
-    );
+    assert_eq!(refusal(&market.send(request(Some(Amount(20 * ATOMS_PER_CENT))))), out_of_range);
     assert_eq!(refusal(&market.send(request(Some(Amount(0))))), out_of_range);
-    assert_eq!(
-        refusal(&market.send(request(Some(Amount(ATOMS_PER_CENT + 1))))),
-        RejectReason::PayoutNotWholeCents
-    );
+    assert_eq!(refusal(&market.send(request(Some(Amount(ATOMS_PER_CENT + 1))))), RejectReason::PayoutNotWholeCents);
     market.send(request(None));
     assert_eq!(market.balance(2).payout_pending, max);
     market.send(Command::FailPayout { payout: PayoutId(1) });
@@ -372,10 +277,7 @@ fn payouts_carry_whole_cents_and_return_when_they_fail() {
     market.send(Command::ConfirmPayout { payout: PayoutId(2) });
     assert_eq!(market.balance(2).earned, Amount(earned.0 - max.0));
     assert_eq!(market.balance(2).payout_pending, Amount::ZERO);
-    assert_eq!(
-        refusal(&market.send(Command::ConfirmPayout { payout: PayoutId(2) })),
-        RejectReason::UnknownPayout
-    );
+    assert_eq!(refusal(&market.send(Command::ConfirmPayout { payout: PayoutId(2) })), RejectReason::UnknownPayout);
 }
 
 #[test]
@@ -385,95 +287,31 @@ fn every_bad_order_is_refused_with_its_bound_and_changes_nothing() {
     let available = market.balance(1).available;
     let good = bid(1, 1_000, 10);
     let cases = [
+        (NewOrder { account: AccountId(0), ..good }, RejectReason::UnknownAccount),
+        (NewOrder { account: AccountId(3), ..good }, RejectReason::UnknownAccount),
+        (NewOrder { instrument: InstrumentId(2), ..good }, RejectReason::UnknownInstrument),
+        (NewOrder { quantity: Quantity(0), ..good }, RejectReason::QuantityOutOfRange { max: Quantity(1_000_000_000) }),
         (
-            NewOrder {
-                account: AccountId(0),
-                ..good
-            },
-            RejectReason::UnknownAccount,
+            NewOrder { quantity: Quantity(1_000_000_001), ..good },
+            RejectReason::QuantityOutOfRange { max: Quantity(1_000_000_000) },
+        ),
+        (NewOrder { limit: None, ..good }, RejectReason::MarketOrderMustBeImmediate),
+        (
+            NewOrder { limit: Some(Price(0)), ..good },
+            RejectReason::PriceOutOfRange { min: Price(1_000), max: Price(limits::PRICE_MAX) },
         ),
         (
-            NewOrder {
-                account: AccountId(3),
-                ..good
-            },
-            RejectReason::UnknownAccount,
+            NewOrder { limit: Some(Price(u64::MAX)), ..good },
+            RejectReason::PriceOutOfRange { min: Price(1_000), max: Price(limits::PRICE_MAX) },
+        ),
+        (NewOrder { limit: Some(Price(1_001)), ..good }, RejectReason::PriceOffTick { tick: Price(1_000) }),
+        (
+            NewOrder { limit: Some(Price(limits::PRICE_MAX)), quantity: Quantity(1_000_000_000), ..good },
+            RejectReason::NotionalTooLarge { max: Amount(limits::ACCOUNT_ATOMS_MAX) },
         ),
         (
-            NewOrder {
-                instrument: InstrumentId(2),
-                ..good
-            },
-            RejectReason::UnknownInstrument,
-        ),
-        (
-            NewOrder {
-                quantity: Quantity(0),
-                ..good
-            },
-            RejectReason::QuantityOutOfRange {
-                max: Quantity(1_000_000_000),
-            },
-        ),
-        (
-            NewOrder {
-                quantity: Quantity(1_000_000_001),
-                ..good
-            },
-            RejectReason::QuantityOutOfRange {
-                max: Quantity(1_000_000_000),
-            },
-        ),
-        (
-            NewOrder { limit: None, ..good },
-            RejectReason::MarketOrderMustBeImmediate,
-        ),
-        (
-            NewOrder {
-                limit: Some(Price(0)),
-                ..good
-            },
-            RejectReason::PriceOutOfRange {
-                min: Price(1_000),
-                max: Price(limits::PRICE_MAX),
-            },
-        ),
-        (
-            NewOrder {
-                limit: Some(Price(u64::MAX)),
-                ..good
-            },
-            RejectReason::PriceOutOfRange {
-                min: Price(1_000),
-                max: Price(limits::PRICE_MAX),
-            },
-        ),
-        (
-            NewOrder {
-                limit: Some(Price(1_001)),
-                ..good
-            },
-            RejectReason::PriceOffTick { tick: Price(1_000) },
-        ),
-        (
-            NewOrder {
-                limit: Some(Price(limits::PRICE_MAX)),
-                quantity: Quantity(1_000_000_000),
-                ..good
-            },
-            RejectReason::NotionalTooLarge {
-                max: Amount(limits::ACCOUNT_ATOMS_MAX),
-            },
-        ),
-        (
-            NewOrder {
-                quantity: Quantity(100_000_001),
-                ..good
-            },
-            RejectReason::InsufficientCredits {
-                needed: Amount(100_000_001_000),
-                available,
-            },
+            NewOrder { quantity: Quantity(100_000_001), ..good },
+            RejectReason::InsufficientCredits { needed: Amount(100_000_001_000), available },
         ),
     ];
     for (order, reason) in cases {
@@ -492,40 +330,16 @@ fn a_bad_listing_or_purchase_is_refused() {
         refusal(&market.send(Command::ListInstrument(bad)))
     };
     let invalid = |field| RejectReason::InvalidInstrument { field };
-    assert_eq!(
-        refuse(&mut market, |s| s.weights.output = 0),
-        invalid(InstrumentField::Weights)
-    );
-    assert_eq!(
-        refuse(&mut market, |s| s.tick = Price(0)),
-        invalid(InstrumentField::Tick)
-    );
-    assert_eq!(
-        refuse(&mut market, |s| s.reference_price = Price(1)),
-        invalid(InstrumentField::ReferencePrice)
-    );
-    assert_eq!(
-        refuse(&mut market, |s| s.quantity_max = Quantity(0)),
-        invalid(InstrumentField::QuantityMax)
-    );
-    assert_eq!(
-        refuse(&mut market, |s| s.delivery_fee_bps = 5_001),
-        invalid(InstrumentField::DeliveryFeeBps)
-    );
-    assert_eq!(
-        refuse(&mut market, |s| s.contract_ttl_ns = 0),
-        invalid(InstrumentField::ContractTtlNs)
-    );
-    assert_eq!(
-        refuse(&mut market, |s| s.symbol = spec("gpt-oss-20b").symbol),
-        RejectReason::SymbolTaken
-    );
+    assert_eq!(refuse(&mut market, |s| s.weights.output = 0), invalid(InstrumentField::Weights));
+    assert_eq!(refuse(&mut market, |s| s.tick = Price(0)), invalid(InstrumentField::Tick));
+    assert_eq!(refuse(&mut market, |s| s.reference_price = Price(1)), invalid(InstrumentField::ReferencePrice));
+    assert_eq!(refuse(&mut market, |s| s.quantity_max = Quantity(0)), invalid(InstrumentField::QuantityMax));
+    assert_eq!(refuse(&mut market, |s| s.delivery_fee_bps = 5_001), invalid(InstrumentField::DeliveryFeeBps));
+    assert_eq!(refuse(&mut market, |s| s.contract_ttl_ns = 0), invalid(InstrumentField::ContractTtlNs));
+    assert_eq!(refuse(&mut market, |s| s.symbol = spec("gpt-oss-20b").symbol), RejectReason::SymbolTaken);
     for dollars in [0, 1_001, -5] {
         let reason = refusal(&market.fund(1, dollars, 7));
-        assert!(
-            matches!(reason, RejectReason::PurchaseOutOfRange { .. }),
-            "${dollars}: {reason:?}"
-        );
+        assert!(matches!(reason, RejectReason::PurchaseOutOfRange { .. }), "${dollars}: {reason:?}");
     }
 }
 

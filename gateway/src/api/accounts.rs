@@ -41,9 +41,7 @@ pub(crate) async fn open(State(app): State<Arc<App>>, body: Bytes) -> Result<(St
     let account = opened.ok_or_else(|| ApiError::internal(&"an opened account has no number"))?;
     if let Err(error) = app.identity.add_account(account, &request.name, &key, scopes).await {
         // Lost a race for the name: the engine's account stays empty and nobody's.
-        let taken = error
-            .as_database_error()
-            .is_some_and(|error| error.is_unique_violation());
+        let taken = error.as_database_error().is_some_and(|error| error.is_unique_violation());
         return Err(if taken { name_taken() } else { error.into() });
     }
     let body = json!({
@@ -53,16 +51,9 @@ pub(crate) async fn open(State(app): State<Arc<App>>, body: Bytes) -> Result<(St
 }
 
 fn name_taken() -> ApiError {
-    let error = ApiError::new(
-        StatusCode::CONFLICT,
-        "invalid_request_error",
-        "name_taken",
-        "another account has this name",
-    );
-    ApiError {
-        param: Some("name".into()),
-        ..error
-    }
+    let error =
+        ApiError::new(StatusCode::CONFLICT, "invalid_request_error", "name_taken", "another account has this name");
+    ApiError { param: Some("name".into()), ..error }
 }
 
 fn parse_scopes(names: Option<&[String]>) -> Result<Scopes, ApiError> {
@@ -76,10 +67,7 @@ fn parse_scopes(names: Option<&[String]>) -> Result<Scopes, ApiError> {
         scopes = scopes.with(scope);
     }
     if scopes == Scopes(0) {
-        return Err(ApiError::invalid(
-            "scopes",
-            "scopes must name at least one of read, trade and provide",
-        ));
+        return Err(ApiError::invalid("scopes", "scopes must name at least one of read, trade and provide"));
     }
     Ok(scopes)
 }
@@ -105,14 +93,8 @@ pub(crate) async fn transactions(
     page: Page,
 ) -> Result<Json<Value>, ApiError> {
     let before = page.before.as_deref().map(parse_position).transpose()?;
-    let rows = app
-        .fresh_view()
-        .await?
-        .transactions(account.id, before, page.limit()?)?;
-    let next = rows
-        .last()
-        .filter(|_| rows.len() == page.limit().unwrap_or(0))
-        .map(position);
+    let rows = app.fresh_view().await?.transactions(account.id, before, page.limit()?)?;
+    let next = rows.last().filter(|_| rows.len() == page.limit().unwrap_or(0)).map(position);
     let rows: Vec<Value> = rows.iter().map(transaction).collect();
     Ok(Json(json!({ "transactions": rows, "next_before": next })))
 }
@@ -122,9 +104,7 @@ fn position(row: &TransactionRow) -> String {
 }
 
 fn parse_position(text: &str) -> Result<(u64, u32), ApiError> {
-    let parsed = text
-        .split_once('-')
-        .and_then(|(seq, index)| Some((seq.parse().ok()?, index.parse().ok()?)));
+    let parsed = text.split_once('-').and_then(|(seq, index)| Some((seq.parse().ok()?, index.parse().ok()?)));
     parsed.ok_or_else(|| ApiError::invalid("before", "before must be a next_before of an earlier page"))
 }
 

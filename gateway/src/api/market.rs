@@ -1,13 +1,13 @@
 //! Public market data: instruments, depth, and the state of all books.
 
-use crate::api::parse;
+use crate::api::{Segment, parse};
 use crate::catalog::Catalog;
 use crate::error::ApiError;
 use crate::exchange::App;
 use crate::money::{credits_per_unit, parse_credits_per_unit};
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use gollem_engine::{Command, Event, InstrumentSpec, Quantity, Side, Symbol, TokenWeights};
 use gollem_projections::{InstrumentRow, LevelRow, Views};
@@ -42,21 +42,13 @@ struct Weights {
 /// in steps of $0.0001 a million tokens; the platform keeps 1%; a contract lasts 15 minutes, longer than any call.
 impl ListInstrument {
     fn into_spec(self) -> Result<InstrumentSpec, ApiError> {
-        let weights = self.weights.unwrap_or(Weights {
-            input: 1_000,
-            cached_input: 250,
-            output: 4_000,
-        });
+        let weights = self.weights.unwrap_or(Weights { input: 1_000, cached_input: 250, output: 4_000 });
         let symbol = Symbol::new(&self.symbol);
         let ttl_s = self.contract_ttl_s.unwrap_or(900);
         let bad_symbol = || ApiError::invalid("symbol", "symbol must be 1 to 64 of a-z A-Z 0-9 . - _ / :");
         Ok(InstrumentSpec {
             symbol: symbol.ok_or_else(bad_symbol)?,
-            weights: TokenWeights {
-                input: weights.input,
-                cached_input: weights.cached_input,
-                output: weights.output,
-            },
+            weights: TokenWeights { input: weights.input, cached_input: weights.cached_input, output: weights.output },
             tick: parse_credits_per_unit("tick", self.tick.as_deref().unwrap_or("0.0000001"))?,
             reference_price: parse_credits_per_unit("reference_price", &self.reference_price)?,
             quantity_max: Quantity(self.quantity_max.unwrap_or(1_000_000_000)),
@@ -76,10 +68,7 @@ pub(crate) async fn list_instrument(
     for event in ack.events {
         if let Event::InstrumentListed { instrument, spec } = event {
             app.catalog.add(instrument, spec.clone());
-            return Ok((
-                StatusCode::CREATED,
-                Json(instrument_json(&InstrumentRow { id: instrument, spec })),
-            ));
+            return Ok((StatusCode::CREATED, Json(instrument_json(&InstrumentRow { id: instrument, spec }))));
         }
     }
     Err(ApiError::internal(&"a listed instrument has no number"))
@@ -109,13 +98,11 @@ fn instrument_json(row: &InstrumentRow) -> Value {
 
 /// The listed instrument of that name, or 404 naming `param`.
 pub(crate) fn instrument(catalog: &Catalog, param: &str, symbol: &str) -> Result<Arc<InstrumentRow>, ApiError> {
-    catalog
-        .by_symbol(symbol)
-        .ok_or_else(|| ApiError::unknown_instrument(param, symbol))
+    catalog.by_symbol(symbol).ok_or_else(|| ApiError::unknown_instrument(param, symbol))
 }
 
 /// `GET /v1/book/{instrument}`: depth, best price first.
-pub(crate) async fn book(State(app): State<Arc<App>>, Path(symbol): Path<String>) -> Result<Json<Value>, ApiError> {
+pub(crate) async fn book(State(app): State<Arc<App>>, Segment(symbol): Segment) -> Result<Json<Value>, ApiError> {
     let instrument = instrument(&app.catalog, "instrument", &symbol)?;
     let views = app.fresh_view().await?;
     let seq = app.view.watermark();
@@ -123,9 +110,7 @@ pub(crate) async fn book(State(app): State<Arc<App>>, Path(symbol): Path<String>
         let levels = views.levels(instrument.id, side, LEVELS_MAX)?;
         Ok(levels.iter().map(level_json).collect())
     };
-    Ok(Json(
-        json!({ "instrument": symbol, "seq": seq, "bids": side(Side::Bid)?, "asks": side(Side::Ask)? }),
-    ))
+    Ok(Json(json!({ "instrument": symbol, "seq": seq, "bids": side(Side::Bid)?, "asks": side(Side::Ask)? })))
 }
 
 fn level_json(level: &LevelRow) -> Value {
@@ -136,21 +121,15 @@ fn level_json(level: &LevelRow) -> Value {
 pub(crate) async fn status(State(app): State<Arc<App>>) -> Result<Json<Value>, ApiError> {
     let views = app.fresh_view().await?;
     let seq = app.view.watermark();
-    let books: Result<Vec<Value>, ApiError> = app
-        .catalog
-        .all()
-        .iter()
-        .map(|instrument| book_status(views, instrument))
-        .collect();
+    let books: Result<Vec<Value>, ApiError> =
+        app.catalog.all().iter().map(|instrument| book_status(views, instrument)).collect();
     Ok(Json(json!({ "status": "open", "seq": seq, "instruments": books? })))
 }
 
 fn book_status(views: &Views, instrument: &InstrumentRow) -> Result<Value, ApiError> {
     let totals = |side| -> Result<(Value, u64, u32), ApiError> {
         let levels = views.levels(instrument.id, side, LEVELS_MAX)?;
-        let best = levels
-            .first()
-            .map_or(Value::Null, |level| credits_per_unit(level.price).into());
+        let best = levels.first().map_or(Value::Null, |level| credits_per_unit(level.price).into());
         let quantity = levels.iter().map(|level| level.quantity.0).sum();
         Ok((best, quantity, levels.iter().map(|level| level.orders).sum()))
     };

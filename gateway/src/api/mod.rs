@@ -9,7 +9,7 @@ pub(crate) mod payments;
 pub(crate) mod providers;
 
 use crate::error::ApiError;
-use axum::extract::{FromRequestParts, Query};
+use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::request::Parts;
 use gollem_engine::{ClientOrderId, Reference, Timestamp};
 use serde::Deserialize;
@@ -25,27 +25,26 @@ const NAME_BYTES_MAX: usize = 64;
 
 /// Reads a JSON body; the error names the field at fault.
 pub(crate) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    // serde would take a list for a struct, field by field; no route means that.
+    if body.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
+        return Err(ApiError::invalid("body", "the body must be a JSON object"));
+    }
     let mut json = serde_json::Deserializer::from_slice(body);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path().to_string();
         let broken = error.inner().is_syntax() || error.inner().is_eof() || path == "." || path.contains('?');
         let field = named_field(error.inner()).unwrap_or(if broken { "body".to_owned() } else { path });
-        ApiError::invalid(
-            field,
-            format!("the body is not what this route takes: {}", error.inner()),
-        )
+        ApiError::invalid(field, format!("the body is not what this route takes: {}", error.inner()))
     })?;
-    json.end()
-        .map_err(|error| ApiError::invalid("body", format!("the body goes on after its JSON: {error}")))?;
+    json.end().map_err(|error| ApiError::invalid("body", format!("the body goes on after its JSON: {error}")))?;
     Ok(value)
 }
 
-/// The field that serde quotes in "missing field `x`" and "unknown field `x`", which no path leads to.
+/// The field that serde quotes in "missing field `x`" and its like, which no path leads to.
 fn named_field(error: &serde_json::Error) -> Option<String> {
     let words = error.to_string();
-    let rest = words
-        .strip_prefix("missing field `")
-        .or_else(|| words.strip_prefix("unknown field `"))?;
+    let rest =
+        ["missing field `", "unknown field `", "duplicate field `"].iter().find_map(|lead| words.strip_prefix(lead))?;
     rest.split('`').next().map(str::to_owned)
 }
 
@@ -53,6 +52,7 @@ fn named_field(error: &serde_json::Error) -> Option<String> {
 pub(crate) fn parse_id(field: &str, prefix: &str, text: &str) -> Result<u64, ApiError> {
     let number = text
         .strip_prefix(prefix)
+        .filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))
         .and_then(|digits| digits.parse().ok())
         .filter(|number| *number > 0);
     number.ok_or_else(|| ApiError::invalid(field, format!("{field} must be an id such as {prefix}17")))
@@ -80,12 +80,7 @@ pub(crate) fn client_order_id(field: &'static str, text: &str) -> Result<ClientO
 }
 
 fn digest(domain: &[u8], text: &str) -> [u8; 16] {
-    let hash: [u8; 32] = Sha256::new()
-        .chain_update(domain)
-        .chain_update([0])
-        .chain_update(text)
-        .finalize()
-        .into();
+    let hash: [u8; 32] = Sha256::new().chain_update(domain).chain_update([0]).chain_update(text).finalize().into();
     let mut short = [0; 16];
     short.copy_from_slice(&hash[..16]);
     short
@@ -94,6 +89,19 @@ fn digest(domain: &[u8], text: &str) -> [u8; 16] {
 /// A time as whole microseconds since the Unix epoch.
 fn micros(at: Timestamp) -> u64 {
     at.0 / 1_000
+}
+
+/// The one parameter in a route's path. What is no text reads as a replacement character, which names nothing.
+#[derive(Debug)]
+pub(crate) struct Segment(pub(crate) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Segment {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Segment, Self::Rejection> {
+        let path = Path::<String>::from_request_parts(parts, state).await;
+        Ok(Segment(path.map_or_else(|_| char::REPLACEMENT_CHARACTER.to_string(), |Path(text)| text)))
+    }
 }
 
 /// A page of a listing: newest first.
@@ -109,10 +117,7 @@ impl Page {
     fn limit(&self) -> Result<usize, ApiError> {
         let limit = self.limit.unwrap_or(LIMIT_DEFAULT);
         if limit == 0 || limit > LIMIT_MAX {
-            return Err(ApiError::invalid(
-                "limit",
-                format!("limit must be between 1 and {LIMIT_MAX}"),
-            ));
+            return Err(ApiError::invalid("limit", format!("limit must be between 1 and {LIMIT_MAX}")));
         }
         Ok(limit)
     }
@@ -123,9 +128,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Page {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Page, ApiError> {
         let query = Query::<Page>::from_request_parts(parts, state).await;
-        query
-            .map(|Query(page)| page)
-            .map_err(|error| ApiError::invalid("query", error.body_text()))
+        query.map(|Query(page)| page).map_err(|error| ApiError::invalid("query", error.body_text()))
     }
 }
 
@@ -160,7 +163,7 @@ mod tests {
     #[test]
     fn ids_have_their_prefix() {
         assert_eq!(parse_id("order", "ord_", "ord_17").unwrap(), 17);
-        for bad in ["17", "ord_", "ord_-1", "ord_0", "acc_17", "ord_99999999999999999999"] {
+        for bad in ["17", "ord_", "ord_-1", "ord_0", "ord_+1", "acc_17", "ord_99999999999999999999"] {
             assert!(parse_id("order", "ord_", bad).is_err(), "{bad}");
         }
     }

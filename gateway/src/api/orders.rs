@@ -2,7 +2,7 @@
 
 use crate::api::accounts::account_name;
 use crate::api::market::instrument;
-use crate::api::{Page, client_order_id, micros, parse, parse_id};
+use crate::api::{Page, Segment, client_order_id, micros, parse, parse_id};
 use crate::auth::{Account, forbidden};
 use crate::error::{ApiError, miss_code};
 use crate::exchange::App;
@@ -10,7 +10,7 @@ use crate::keys::Scopes;
 use crate::money::{credits, credits_per_unit, parse_credits_per_unit};
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use gollem_engine::{
     AccountId, Attributes, CloseReason, Command, Constraints, Event, GpuClass, NewOrder, Order, OrderAnswer, OrderId,
@@ -111,10 +111,7 @@ impl PlaceOrder {
             (Some(WireTimeInForce::Gtc), _) | (None, WireKind::Limit) => TimeInForce::Gtc,
             (Some(WireTimeInForce::Ioc), _) | (None, WireKind::Market) => TimeInForce::Ioc,
         };
-        let client_id = self
-            .client_order_id
-            .as_deref()
-            .map(|text| client_order_id("client_order_id", text));
+        let client_id = self.client_order_id.as_deref().map(|text| client_order_id("client_order_id", text));
         Ok(NewOrder {
             account,
             instrument: instrument.id,
@@ -131,11 +128,7 @@ impl PlaceOrder {
         let only = |of: WireSide, field: &'static str, given: bool| {
             let owner = if of == WireSide::Bid { "a bid" } else { "an ask" };
             let misplaced = given && side != of;
-            if misplaced {
-                Err(ApiError::invalid(field, format!("{field} belongs to {owner}")))
-            } else {
-                Ok(())
-            }
+            if misplaced { Err(ApiError::invalid(field, format!("{field} belongs to {owner}"))) } else { Ok(()) }
         };
         only(WireSide::Bid, "max_latency_ms", self.max_latency_ms.is_some())?;
         only(WireSide::Bid, "min_throughput_tps", self.min_throughput_tps.is_some())?;
@@ -155,9 +148,7 @@ impl PlaceOrder {
     fn bid_terms(&self) -> Result<Terms, ApiError> {
         let set = |field, names: &Option<Vec<String>>, bit: fn(&str) -> Option<u32>, known: &[&str]| {
             let names = names.as_deref().unwrap_or_default();
-            names.iter().try_fold(0, |set, name| {
-                bit(name).map(|bit| set | bit).ok_or_else(|| unknown(field, known))
-            })
+            names.iter().try_fold(0, |set, name| bit(name).map(|bit| set | bit).ok_or_else(|| unknown(field, known)))
         };
         let gpu_bit = |name: &str| GpuClass::from_name(name).map(GpuClass::bit);
         let region_bit = |name: &str| Region::from_name(name).map(Region::bit);
@@ -167,10 +158,7 @@ impl PlaceOrder {
             gpus: set("gpus", &self.gpus, gpu_bit, &GpuClass::NAMES)?,
             regions: set("regions", &self.regions, region_bit, &Region::NAMES)?,
         };
-        Ok(Terms::Bid {
-            constraints,
-            single: self.single.unwrap_or(false),
-        })
+        Ok(Terms::Bid { constraints, single: self.single.unwrap_or(false) })
     }
 
     fn ask_terms(&self) -> Result<Terms, ApiError> {
@@ -191,10 +179,9 @@ impl PlaceOrder {
 
 fn bounded(field: &'static str, value: Option<u32>) -> Result<Option<u32>, ApiError> {
     match value {
-        Some(value) if value > ATTRIBUTE_MAX => Err(ApiError::invalid(
-            field,
-            format!("{field} may be at most {ATTRIBUTE_MAX}"),
-        )),
+        Some(value) if value > ATTRIBUTE_MAX => {
+            Err(ApiError::invalid(field, format!("{field} may be at most {ATTRIBUTE_MAX}")))
+        }
         value => Ok(value),
     }
 }
@@ -207,9 +194,7 @@ pub(crate) fn gpu_class(field: &'static str, name: Option<&str>) -> Result<GpuCl
 }
 
 fn region(name: Option<&str>) -> Result<Region, ApiError> {
-    name.map_or(Ok(Region::default()), |name| {
-        Region::from_name(name).ok_or_else(|| unknown("region", &Region::NAMES))
-    })
+    name.map_or(Ok(Region::default()), |name| Region::from_name(name).ok_or_else(|| unknown("region", &Region::NAMES)))
 }
 
 fn unknown(field: &'static str, known: &[&str]) -> ApiError {
@@ -291,20 +276,13 @@ fn order_json(app: &App, row: &OrderRow) -> Map<String, Value> {
     json.insert("id".into(), format!("ord_{}", order.id.0).into());
     json.insert("account".into(), account_name(order.account).into());
     json.insert("instrument".into(), app.catalog.symbol(order.instrument).into());
-    json.insert(
-        "side".into(),
-        if order.side() == Side::Bid { "bid" } else { "ask" }.into(),
-    );
+    json.insert("side".into(), if order.side() == Side::Bid { "bid" } else { "ask" }.into());
     json.insert("price".into(), credits_per_unit(order.price).into());
     json.insert("quantity".into(), order.quantity.0.into());
     json.insert("filled".into(), row.filled.0.into());
     json.insert("remaining".into(), order.remaining.0.into());
     json.insert("value".into(), credits(row.value).into());
-    let time_in_force = if order.time_in_force == TimeInForce::Gtc {
-        "gtc"
-    } else {
-        "ioc"
-    };
+    let time_in_force = if order.time_in_force == TimeInForce::Gtc { "gtc" } else { "ioc" };
     json.insert("time_in_force".into(), time_in_force.into());
     json.insert("status".into(), status_name(row.status, row.filled).into());
     json.insert("reason".into(), reason_name(row.status).into());
@@ -350,20 +328,10 @@ pub(crate) async fn list(State(app): State<Arc<App>>, account: Account, page: Pa
         Some("open") => true,
         Some(_) => return Err(ApiError::invalid("status", "status must be open or all")),
     };
-    let before = page
-        .before
-        .as_deref()
-        .map(|text| parse_id("before", "ord_", text))
-        .transpose()?;
+    let before = page.before.as_deref().map(|text| parse_id("before", "ord_", text)).transpose()?;
     let limit = page.limit()?;
-    let rows = app
-        .fresh_view()
-        .await?
-        .orders(account.id, open_only, before.map(OrderId), limit)?;
-    let next = rows
-        .last()
-        .filter(|_| rows.len() == limit)
-        .map(|row| format!("ord_{}", row.order.id.0));
+    let rows = app.fresh_view().await?.orders(account.id, open_only, before.map(OrderId), limit)?;
+    let next = rows.last().filter(|_| rows.len() == limit).map(|row| format!("ord_{}", row.order.id.0));
     let rows: Vec<Value> = rows.iter().map(|row| Value::Object(order_json(&app, row))).collect();
     Ok(Json(json!({ "orders": rows, "next_before": next })))
 }
@@ -372,7 +340,7 @@ pub(crate) async fn list(State(app): State<Arc<App>>, account: Account, page: Pa
 pub(crate) async fn show(
     State(app): State<Arc<App>>,
     account: Account,
-    Path(order): Path<String>,
+    Segment(order): Segment,
 ) -> Result<Json<Value>, ApiError> {
     let row = own_order(&app, account, &order).await?;
     Ok(Json(Value::Object(order_json(&app, &row))))
@@ -382,14 +350,10 @@ pub(crate) async fn show(
 pub(crate) async fn cancel(
     State(app): State<Arc<App>>,
     account: Account,
-    Path(order): Path<String>,
+    Segment(order): Segment,
 ) -> Result<Json<Value>, ApiError> {
     let id = OrderId(parse_id("order", "ord_", &order)?);
-    app.execute(Command::CancelOrder {
-        account: account.id,
-        order: id,
-    })
-    .await?;
+    app.execute(Command::CancelOrder { account: account.id, order: id }).await?;
     let row = own_order(&app, account, &order).await?;
     Ok(Json(Value::Object(order_json(&app, &row))))
 }
@@ -397,10 +361,6 @@ pub(crate) async fn cancel(
 /// The account's order; another's is as unknown as none.
 async fn own_order(app: &App, account: Account, order: &str) -> Result<OrderRow, ApiError> {
     let id = OrderId(parse_id("order", "ord_", order)?);
-    let row = app
-        .fresh_view()
-        .await?
-        .order(id)?
-        .filter(|row| row.order.account == account.id);
+    let row = app.fresh_view().await?.order(id)?.filter(|row| row.order.account == account.id);
     row.ok_or_else(|| ApiError::not_found("order", "order_not_found", "no order of yours has this id"))
 }

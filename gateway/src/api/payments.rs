@@ -2,14 +2,14 @@
 //! are confirmed by the operator.
 
 use crate::api::accounts::account_name;
-use crate::api::{parse, parse_id, reference};
+use crate::api::{Segment, parse, parse_id, reference};
 use crate::auth::Account;
 use crate::error::ApiError;
 use crate::exchange::App;
 use crate::money::{credits, dollars, parse_dollars};
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use gollem_engine::{Command, Event, PayoutId};
 use serde::Deserialize;
@@ -32,23 +32,12 @@ pub(crate) async fn purchase(
     if !app.dev {
         let message = "no payment processor is connected; credits are granted only by an exchange run with --dev";
         let code = "purchases_unavailable";
-        return Err(ApiError::new(
-            StatusCode::FORBIDDEN,
-            "invalid_request_error",
-            code,
-            message,
-        ));
+        return Err(ApiError::new(StatusCode::FORBIDDEN, "invalid_request_error", code, message));
     }
     let request: Purchase = parse(&body)?;
     let amount = parse_dollars("amount_usd", &request.amount_usd)?;
     let reference = reference(&request.reference)?;
-    let ack = app
-        .execute(Command::PurchaseCredits {
-            account: account.id,
-            amount,
-            reference,
-        })
-        .await?;
+    let ack = app.execute(Command::PurchaseCredits { account: account.id, amount, reference }).await?;
     let repeated = matches!(ack.events.as_slice(), [Event::PurchaseRepeated { .. }]);
     let body = json!({
         "account": account_name(account.id), "credits": credits(amount), "reference": request.reference,
@@ -69,22 +58,9 @@ pub(crate) async fn request_payout(
     account: Account,
     body: Bytes,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
-    let request: PayoutRequest = if body.is_empty() {
-        PayoutRequest::default()
-    } else {
-        parse(&body)?
-    };
-    let amount = request
-        .amount_usd
-        .as_deref()
-        .map(|text| parse_dollars("amount_usd", text))
-        .transpose()?;
-    let ack = app
-        .execute(Command::RequestPayout {
-            account: account.id,
-            amount,
-        })
-        .await?;
+    let request: PayoutRequest = if body.is_empty() { PayoutRequest::default() } else { parse(&body)? };
+    let amount = request.amount_usd.as_deref().map(|text| parse_dollars("amount_usd", text)).transpose()?;
+    let ack = app.execute(Command::RequestPayout { account: account.id, amount }).await?;
     for event in &ack.events {
         if let Event::PayoutRequested { payout, amount, .. } = event {
             let amount_usd = format!("{:.2}", dollars(amount.0.into()));
@@ -99,7 +75,7 @@ pub(crate) async fn request_payout(
 /// `POST /v1/payouts/{payout}/confirm`: the operator paid it.
 pub(crate) async fn confirm_payout(
     State(app): State<Arc<App>>,
-    Path(payout): Path<String>,
+    Segment(payout): Segment,
 ) -> Result<Json<Value>, ApiError> {
     let id = PayoutId(parse_id("payout", "pay_", &payout)?);
     let ack = app.execute(Command::ConfirmPayout { payout: id }).await?;
@@ -109,7 +85,7 @@ pub(crate) async fn confirm_payout(
 /// `POST /v1/payouts/{payout}/fail`: it could not be paid; the earnings return.
 pub(crate) async fn fail_payout(
     State(app): State<Arc<App>>,
-    Path(payout): Path<String>,
+    Segment(payout): Segment,
 ) -> Result<Json<Value>, ApiError> {
     let id = PayoutId(parse_id("payout", "pay_", &payout)?);
     let ack = app.execute(Command::FailPayout { payout: id }).await?;

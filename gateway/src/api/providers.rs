@@ -15,6 +15,7 @@ use gollem_engine::{
     AccountId, Attributes, Command, Event, InstrumentId, NewOrder, OrderId, Price, Quantity, Region, Side, Terms,
     TimeInForce,
 };
+use gollem_projections::OrderRow;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -76,17 +77,16 @@ pub(crate) async fn status(
 ) -> Result<Json<Value>, ApiError> {
     let request: ProviderStatus = parse(&body)?;
     let instrument = instrument(&app.catalog, "model", &request.model)?;
-    let quote = match request.status {
-        WireStatus::Online => Some(request.quote(account.id, instrument.id, instrument.spec.tick)?),
-        WireStatus::Offline => None,
-    };
-    let withdrawn = withdraw(&app, account.id, instrument.id).await?;
-    let Some(quote) = quote else {
-        return Ok(Json(
-            json!({ "model": request.model, "status": "offline", "withdrawn": withdrawn }),
-        ));
-    };
-    let ack = app.execute(Command::PlaceOrder(quote)).await?;
+    let earlier = open_quotes(&app, account.id, instrument.id).await?;
+    if request.status == WireStatus::Offline {
+        let withdrawn = withdraw(&app, account.id, &earlier).await?;
+        return Ok(Json(json!({ "model": request.model, "status": "offline", "withdrawn": withdrawn })));
+    }
+    let (quote, price_field) = request.quote(account.id, instrument.id, instrument.spec.tick)?;
+    // The new quote first: a refusal leaves the old one standing.
+    let placed = app.execute(Command::PlaceOrder(quote)).await;
+    let ack = placed.map_err(|error| error.renamed("quantity", "capacity").renamed("price", price_field))?;
+    let withdrawn = withdraw(&app, account.id, &earlier).await?;
     let order = ack.events.iter().find_map(|event| match event {
         Event::OrderAccepted(order) => Some(*order),
         _ => None,
@@ -99,7 +99,14 @@ pub(crate) async fn status(
 }
 
 impl ProviderStatus {
-    fn quote(&self, account: AccountId, instrument: InstrumentId, tick: Price) -> Result<NewOrder, ApiError> {
+    /// The ask, and the field its price came from.
+    fn quote(
+        &self,
+        account: AccountId,
+        instrument: InstrumentId,
+        tick: Price,
+    ) -> Result<(NewOrder, &'static str), ApiError> {
+        let (price, price_field) = self.price(tick)?;
         let required = |field: &'static str| ApiError::invalid(field, format!("a quote needs {field}"));
         let attributes = Attributes {
             latency_ms: self.latency.ok_or_else(|| required("latency"))?,
@@ -107,19 +114,20 @@ impl ProviderStatus {
             gpu: gpu_class("gpu", self.gpu.as_deref())?,
             region: Region::default(),
         };
-        Ok(NewOrder {
+        let order = NewOrder {
             account,
             instrument,
             client_id: None,
-            limit: Some(self.price(tick)?),
+            limit: Some(price),
             quantity: Quantity(self.capacity.ok_or_else(|| required("capacity"))?),
             time_in_force: TimeInForce::Gtc,
             terms: Terms::Ask { attributes },
-        })
+        };
+        Ok((order, price_field))
     }
 
-    /// The price, rounded up to the tick: a provider never gets less than it asked for.
-    fn price(&self, tick: Price) -> Result<Price, ApiError> {
+    /// The price, rounded up to the tick so that a provider never gets less than it asked for, and its field.
+    fn price(&self, tick: Price) -> Result<(Price, &'static str), ApiError> {
         let (field, value) = match (&self.credit_rate, &self.price) {
             (Some(rate), _) => ("credit_rate", rate),
             (None, Some(price)) => ("price", price),
@@ -129,31 +137,26 @@ impl ProviderStatus {
             Value::Number(number) => number.to_string(),
             Value::String(text) => text.clone(),
             _ => {
-                return Err(ApiError::invalid(
-                    field,
-                    format!("{field} must be a number or a decimal string"),
-                ));
+                return Err(ApiError::invalid(field, format!("{field} must be a number or a decimal string")));
             }
         };
         let exact = parse_dollars_per_unit(field, &text)?;
-        exact
-            .0
-            .checked_next_multiple_of(tick.0)
-            .map(Price)
-            .ok_or_else(|| ApiError::invalid(field, "too large"))
+        let on_tick = exact.0.checked_next_multiple_of(tick.0).map(Price);
+        on_tick.map(|price| (price, field)).ok_or_else(|| ApiError::invalid(field, format!("{field} is too large")))
     }
 }
 
-/// Cancels the provider's open asks for the instrument; says how many. One that traded away meanwhile is no error.
-async fn withdraw(app: &App, account: AccountId, instrument: InstrumentId) -> Result<usize, ApiError> {
+/// The provider's open asks for the instrument.
+async fn open_quotes(app: &App, account: AccountId, instrument: InstrumentId) -> Result<Vec<OrderId>, ApiError> {
     let open = app.fresh_view().await?.orders(account, true, None, OPEN_ORDERS_SEEN)?;
-    let mine =
-        |row: &&gollem_projections::OrderRow| row.order.instrument == instrument && row.order.side() == Side::Ask;
-    let quotes: Vec<OrderId> = open.iter().filter(mine).map(|row| row.order.id).collect();
-    for order in &quotes {
-        app.ingress
-            .execute(Command::CancelOrder { account, order: *order })
-            .await?;
+    let mine = |row: &&OrderRow| row.order.instrument == instrument && row.order.side() == Side::Ask;
+    Ok(open.iter().filter(mine).map(|row| row.order.id).collect())
+}
+
+/// Cancels these asks; says how many they were. One that traded away meanwhile is no error.
+async fn withdraw(app: &App, account: AccountId, quotes: &[OrderId]) -> Result<usize, ApiError> {
+    for order in quotes {
+        app.ingress.execute(Command::CancelOrder { account, order: *order }).await?;
     }
     Ok(quotes.len())
 }

@@ -67,19 +67,14 @@ pub async fn run(
     let prices = prices::load().context("data/provider_list_prices.csv")?;
     let mut trace = trace::load().context("data/azure_llm_conv_2023.csv")?;
     trace.truncate(options.requests.unwrap_or(trace.len()));
-    let exchange = Exchange::open(&ExchangeOptions {
-        data: options.data.clone(),
-        dev: true,
-        pinning: options.pinning,
-    })
-    .await?;
+    let exchange =
+        Exchange::open(&ExchangeOptions { data: options.data.clone(), dev: true, pinning: options.pinning }).await?;
     let server = Server::start(listener, exchange.app())?;
     let address = format!("http://{}", server.address());
     report::say(&format!("listening on {address}"));
     report::say(&format!("data folder: {}", options.data.display()));
-    let scene = setup::open_market(&exchange, &address, &prices, options.speed)
-        .await
-        .context("setting up the market")?;
+    let scene =
+        setup::open_market(&exchange, &address, &prices, options.speed).await.context("setting up the market")?;
     report::say(&scene.describe());
     let started = Instant::now();
     let (tally, stopped) = tokio::select! {
@@ -92,26 +87,12 @@ pub async fn run(
     let report = Report::new(&tally, &prices, started.elapsed(), &exchange.app());
     if options.exit || stopped {
         let closed = close(exchange, server, scene).await?;
-        let books = Books {
-            inputs: closed.inputs,
-            ledger_sum: closed.ledger_sum,
-            state_hash: closed.state_hash,
-        };
+        let books = Books { inputs: closed.inputs, ledger_sum: closed.ledger_sum, state_hash: closed.state_hash };
         return report.publish(&books, options.json.as_deref());
     }
-    let (inputs, ledger_sum, state_hash) = exchange
-        .app()
-        .audit()
-        .await
-        .map_err(|error| anyhow::anyhow!(error.message))?;
-    report.publish(
-        &Books {
-            inputs,
-            ledger_sum,
-            state_hash,
-        },
-        options.json.as_deref(),
-    )?;
+    let (inputs, ledger_sum, state_hash) =
+        exchange.app().audit().await.map_err(|error| anyhow::anyhow!(error.message))?;
+    report.publish(&Books { inputs, ledger_sum, state_hash }, options.json.as_deref())?;
     report::say(&scene.invitation());
     (&mut stop).await?;
     close(exchange, server, scene).await?;

@@ -51,26 +51,18 @@ pub(super) fn load() -> anyhow::Result<Prices> {
         let row: Row = row?;
         let price = per_normalised_token(row.input_usd_per_token, row.output_usd_per_token)
             .ok_or_else(|| anyhow::anyhow!("{} of {}: the price is out of range", row.model, row.provider))?;
-        models.entry(row.model).or_default().push(Offer {
-            provider: row.provider,
-            price,
-        });
+        models.entry(row.model).or_default().push(Offer { provider: row.provider, price });
     }
     Ok(Prices { models })
 }
 
 /// The price of an ask in atoms per normalised token; `None` when it is out of range.
 fn per_normalised_token(input: Decimal, output: Decimal) -> Option<Price> {
-    let mix_cost = input
-        .checked_mul(MIX_INPUT.into())?
-        .checked_add(output.checked_mul(MIX_OUTPUT.into())?)?;
+    let mix_cost = input.checked_mul(MIX_INPUT.into())?.checked_add(output.checked_mul(MIX_OUTPUT.into())?)?;
     let units = Decimal::from(MIX_INPUT + OUTPUT_WEIGHT * MIX_OUTPUT);
     let atoms = mix_cost.checked_mul(ATOMS_PER_DOLLAR.into())?.checked_div(units)?;
     let atoms = u64::try_from(atoms.ceil()).ok()?;
-    atoms
-        .checked_next_multiple_of(TICK_ATOMS)
-        .filter(|atoms| *atoms > 0)
-        .map(Price)
+    atoms.checked_next_multiple_of(TICK_ATOMS).filter(|atoms| *atoms > 0).map(Price)
 }
 
 impl Prices {

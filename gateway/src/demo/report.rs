@@ -72,24 +72,13 @@ impl Report {
         let mut lines = vec![
             String::new(),
             format!("  requests          {:>12}   in {seconds:.1} s", self.tally.requests),
-            format!(
-                "  fills             {:>12}   {units} normalised tokens",
-                self.tally.fills
-            ),
+            format!("  fills             {:>12}   {units} normalised tokens", self.tally.fills),
             format!("  refused           {:>12}", self.tally.refused()),
         ];
-        lines.extend(
-            self.tally
-                .refusals
-                .iter()
-                .map(|(code, count)| format!("    {code:<24}{count:>4}")),
-        );
+        lines.extend(self.tally.refusals.iter().map(|(code, count)| format!("    {code:<24}{count:>4}")));
         let (p50, p99, p999) = self.overhead();
         lines.extend([
-            format!(
-                "  credits spent     {:>12.2}   ${:.4}",
-                self.tally.spent_credits, self.spent_usd
-            ),
+            format!("  credits spent     {:>12.2}   ${:.4}", self.tally.spent_credits, self.spent_usd),
             format!(
                 "  saving            {:>11}%   against the dearest provider (${:.4})",
                 self.saving(self.dearest_usd),
@@ -101,10 +90,7 @@ impl Report {
                 self.median_usd
             ),
             format!("  gateway overhead  {p50:>9} us   p50, {p99} us p99, {p999} us p99.9"),
-            format!(
-                "  journal           {:>12}   bytes, {} inputs",
-                self.journal_bytes, books.inputs
-            ),
+            format!("  journal           {:>12}   bytes, {} inputs", self.journal_bytes, books.inputs),
             format!("  ledger sum        {:>12}", books.ledger_sum),
             format!("  state hash        {}", books.state_hash),
         ]);
@@ -113,12 +99,7 @@ impl Report {
 
     fn json(&self, books: &Books) -> anyhow::Result<Value> {
         let (p50, p99, p999) = self.overhead();
-        let quantile = |at| {
-            self.tally
-                .latency_us
-                .as_ref()
-                .map(|histogram| histogram.value_at_quantile(at))
-        };
+        let quantile = |at| self.tally.latency_us.as_ref().map(|histogram| histogram.value_at_quantile(at));
         Ok(json!({
             "requests": self.tally.requests,
             "fills": self.tally.fills,
@@ -147,8 +128,6 @@ impl Report {
     /// What the market saved against paying `alternative`, in per cent.
     fn saving(&self, alternative: Decimal) -> Decimal {
         let saved = alternative - self.spent_usd;
-        saved
-            .checked_div(alternative)
-            .map_or(Decimal::ZERO, |part| (part * Decimal::ONE_HUNDRED).round_dp(1))
+        saved.checked_div(alternative).map_or(Decimal::ZERO, |part| (part * Decimal::ONE_HUNDRED).round_dp(1))
     }
 }

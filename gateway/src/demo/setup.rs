@@ -61,15 +61,7 @@ pub(super) async fn open_market(
 ) -> anyhow::Result<Scene> {
     let app = exchange.app();
     let admin_key = ApiKey::generate()?;
-    app.identity
-        .add_key(
-            &admin_key,
-            Caller {
-                account: None,
-                scopes: Scopes::ADMIN,
-            },
-        )
-        .await?;
+    app.identity.add_key(&admin_key, Caller { account: None, scopes: Scopes::ADMIN }).await?;
     let admin = Client::new(address, Some(&admin_key.reveal()))?;
     for model in prices.models.keys() {
         let reference = prices.dearest(model).context("a model without offers")?;
@@ -78,10 +70,7 @@ pub(super) async fn open_market(
             "reference_price": credits_per_unit(reference),
             "tick": credits_per_unit(Price(TICK_ATOMS)),
         });
-        expect(
-            admin.post("/v1/instruments", &body).await?,
-            &[StatusCode::CREATED, StatusCode::CONFLICT],
-        )?;
+        expect(admin.post("/v1/instruments", &body).await?, &[StatusCode::CREATED, StatusCode::CONFLICT])?;
     }
     let mut mocks = Vec::new();
     let mut providers = BTreeMap::new();
@@ -99,31 +88,18 @@ pub(super) async fn open_market(
                 "model": model, "price": dollars(offer.price.0.into()).to_string(), "latency": provider.latency_ms,
                 "throughput": provider.throughput_tps, "capacity": CAPACITY,
             });
-            expect(
-                provider.client.post("/api/provider/status", &quote).await?,
-                &[StatusCode::OK],
-            )?;
+            expect(provider.client.post("/api/provider/status", &quote).await?, &[StatusCode::OK])?;
             asks += 1;
         }
     }
     let buyers = open_buyers(&app, &admin).await?;
     let models = prices.models.keys().map(|name| {
         let median = prices.median(name).context("a model without offers")?;
-        Ok(ModelLimits {
-            name: name.clone(),
-            median_usd: dollars(median.0.into()).to_string(),
-        })
+        Ok(ModelLimits { name: name.clone(), median_usd: dollars(median.0.into()).to_string() })
     });
     let models: anyhow::Result<Vec<ModelLimits>> = models.collect();
     let tally = Arc::new(Mutex::new(Tally::default()));
-    Ok(Scene {
-        address: address.to_owned(),
-        buyers,
-        models: models?,
-        tally,
-        asks,
-        mocks,
-    })
+    Ok(Scene { address: address.to_owned(), buyers, models: models?, tally, asks, mocks })
 }
 
 async fn open_provider(
@@ -140,10 +116,7 @@ async fn open_provider(
         Speed::Max => (Duration::ZERO, 0),
         Speed::Times(times) => {
             let tokens_per_s = (f64::from(throughput_tps) * times).round().clamp(1.0, 1e9);
-            (
-                Duration::from_millis(latency_ms.into()).div_f64(times),
-                tokens_per_s as u32,
-            )
+            (Duration::from_millis(latency_ms.into()).div_f64(times), tokens_per_s as u32)
         }
     };
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
@@ -158,18 +131,11 @@ async fn open_provider(
     let endpoint = json!({ "endpoint": format!("http://{}/v1", mock.address()) });
     expect(client.put("/v1/provider", &endpoint).await?, &[StatusCode::OK])?;
     mocks.push(mock);
-    Ok(Provider {
-        client,
-        latency_ms,
-        throughput_tps,
-    })
+    Ok(Provider { client, latency_ms, throughput_tps })
 }
 
 async fn open_buyers(app: &App, admin: &Client) -> anyhow::Result<Vec<String>> {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_millis();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
     let mut buyers = Vec::new();
     for number in 1..=BUYERS {
         let key = account_key(app, admin, &format!("demo-buyer-{number}"), &["read", "trade"]).await?;
@@ -184,30 +150,14 @@ async fn open_buyers(app: &App, admin: &Client) -> anyhow::Result<Vec<String>> {
 /// A key for the account of that name, which is opened when it does not exist.
 async fn account_key(app: &App, admin: &Client, name: &str, scopes: &[&str]) -> anyhow::Result<String> {
     if let Some(account) = app.identity.account_named(name).await? {
-        let scopes = scopes
-            .iter()
-            .filter_map(|scope| Scopes::from_name(scope))
-            .fold(Scopes(0), Scopes::with);
+        let scopes = scopes.iter().filter_map(|scope| Scopes::from_name(scope)).fold(Scopes(0), Scopes::with);
         let key = ApiKey::generate()?;
-        app.identity
-            .add_key(
-                &key,
-                Caller {
-                    account: Some(account),
-                    scopes,
-                },
-            )
-            .await?;
+        app.identity.add_key(&key, Caller { account: Some(account), scopes }).await?;
         return Ok(key.reveal());
     }
-    let opened = admin
-        .post("/v1/accounts", &json!({ "name": name, "scopes": scopes }))
-        .await?;
+    let opened = admin.post("/v1/accounts", &json!({ "name": name, "scopes": scopes })).await?;
     let body = expect(opened, &[StatusCode::CREATED])?;
-    let key = body
-        .get("api_key")
-        .and_then(Value::as_str)
-        .context("an account without a key")?;
+    let key = body.get("api_key").and_then(Value::as_str).context("an account without a key")?;
     Ok(key.to_owned())
 }
 
@@ -226,9 +176,7 @@ fn character(name: &str) -> (u32, u32) {
 
 /// FNV-1a, which needs no seed and is the same everywhere.
 fn fingerprint(name: &str) -> u64 {
-    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
+    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 impl Scene {

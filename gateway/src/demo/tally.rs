@@ -8,11 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// The weights the demo's instruments are listed with.
-const WEIGHTS: TokenWeights = TokenWeights {
-    input: 1_000,
-    cached_input: 250,
-    output: 4_000,
-};
+const WEIGHTS: TokenWeights = TokenWeights { input: 1_000, cached_input: 250, output: 4_000 };
 
 /// Longest latency told apart, in microseconds.
 const LATENCY_US_MAX: u64 = 600_000_000;
@@ -55,18 +51,11 @@ impl Tally {
         }
         self.requests += 1;
         self.fills += 1;
-        let tokens = |name: &str| {
-            body.pointer(&format!("/usage/{name}"))
-                .and_then(Value::as_u64)
-                .unwrap_or(0)
-        };
-        let Quantity(units) = WEIGHTS
-            .units(tokens("prompt_tokens"), 0, tokens("completion_tokens"))
-            .unwrap_or_default();
+        let tokens = |name: &str| body.pointer(&format!("/usage/{name}")).and_then(Value::as_u64).unwrap_or(0);
+        let Quantity(units) =
+            WEIGHTS.units(tokens("prompt_tokens"), 0, tokens("completion_tokens")).unwrap_or_default();
         *self.units.entry(model.to_owned()).or_default() += units;
-        let cost = body
-            .pointer("/usage/cost")
-            .and_then(|cost| Decimal::from_str_exact(cost.as_str()?).ok());
+        let cost = body.pointer("/usage/cost").and_then(|cost| Decimal::from_str_exact(cost.as_str()?).ok());
         self.spent_credits += cost.unwrap_or_default();
         if let Some(histogram) = &mut self.latency_us {
             histogram.saturating_record(u64::try_from(latency.as_micros()).unwrap_or(u64::MAX));

@@ -35,11 +35,7 @@ pub(super) fn load() -> anyhow::Result<Vec<Recorded>> {
         let row: Row = row?;
         let at = time_of_day(&row.timestamp).with_context(|| format!("bad time {}", row.timestamp))?;
         let after = at.saturating_sub(*start.get_or_insert(at));
-        recorded.push(Recorded {
-            after,
-            input: row.input,
-            output: row.output,
-        });
+        recorded.push(Recorded { after, input: row.input, output: row.output });
     }
     recorded.sort_by_key(|request| request.after);
     Ok(recorded)
@@ -65,23 +61,11 @@ mod tests {
     fn the_trace_has_its_19366_requests_in_order_of_time() {
         let trace = load().unwrap();
         assert_eq!(trace.len(), 19_366);
-        assert_eq!(
-            trace[0],
-            Recorded {
-                after: Duration::ZERO,
-                input: 374,
-                output: 44
-            }
-        );
+        assert_eq!(trace[0], Recorded { after: Duration::ZERO, input: 374, output: 44 });
         assert_eq!(trace[1].after, Duration::from_nanos(4_314_579_000));
         assert!(trace.is_sorted_by_key(|request| request.after));
-        let (input, output): (u64, u64) = trace.iter().fold((0, 0), |(i, o), request| {
-            (i + u64::from(request.input), o + u64::from(request.output))
-        });
-        assert_eq!(
-            (input / 19_366, output / 19_366),
-            (1_154, 211),
-            "the mix that list prices are converted at"
-        );
+        let (input, output): (u64, u64) =
+            trace.iter().fold((0, 0), |(i, o), request| (i + u64::from(request.input), o + u64::from(request.output)));
+        assert_eq!((input / 19_366, output / 19_366), (1_154, 211), "the mix that list prices are converted at");
     }
 }

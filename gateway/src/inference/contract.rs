@@ -21,31 +21,21 @@ impl Call {
     /// Matches the call against the book for its worst case, at the buyer's limits.
     pub(crate) async fn buy(&self) -> Result<Bought, ApiError> {
         let spec = &self.instrument.spec;
-        let limit = match self.limits.max_price {
-            None => None,
-            Some(price) => {
-                // Rounded down: the buyer never pays more than the limit.
-                let on_tick = price.0 - price.0 % spec.tick.0;
-                if on_tick == 0 {
-                    let message = "x-max-price is below this model's price step";
-                    return Err(ApiError::invalid("x-max-price", message));
-                }
-                Some(Price(on_tick))
-            }
-        };
+        let price_limit = self.limits.max_price;
+        let limit = price_limit.map(|limit| limit.on_tick(spec.tick)).transpose()?;
         let order = NewOrder {
             account: self.account,
             instrument: self.instrument.id,
             client_id: None,
             limit,
-            quantity: self.request.worst_case(&spec.weights)?,
+            quantity: self.request.worst_case(spec)?,
             time_in_force: TimeInForce::Ioc,
-            terms: Terms::Bid {
-                constraints: self.limits.constraints(),
-                single: true,
-            },
+            terms: Terms::Bid { constraints: self.limits.constraints(), single: true },
         };
-        let ack = self.app.execute(Command::PlaceOrder(order)).await?;
+        let placed = self.app.execute(Command::PlaceOrder(order)).await;
+        let price_field = price_limit.map_or("model", |limit| limit.field);
+        // The engine names an order's fields; the caller gave others.
+        let ack = placed.map_err(|error| error.renamed("quantity", "max_tokens").renamed("price", price_field))?;
         for event in &ack.events {
             match event {
                 Event::Traded(trade) => {
@@ -56,10 +46,7 @@ impl Call {
                         quantity: trade.quantity,
                     });
                 }
-                Event::OrderClosed {
-                    reason: CloseReason::Unfilled(miss),
-                    ..
-                } => return Err((*miss).into()),
+                Event::OrderClosed { reason: CloseReason::Unfilled(miss), .. } => return Err((*miss).into()),
                 _ => {}
             }
         }
@@ -89,11 +76,7 @@ impl Call {
     /// Settles a call that delivered nothing. A failure to settle is logged: the contract then returns by expiry.
     pub(crate) async fn settle_nothing(&self, bought: &Bought, outcome: Outcome) {
         if let Err(error) = self.settle(bought, &Measured::default(), outcome).await {
-            tracing::error!(
-                contract = bought.contract.0,
-                code = error.code,
-                "a contract was not settled"
-            );
+            tracing::error!(contract = bought.contract.0, code = error.code, "a contract was not settled");
         }
     }
 }

@@ -22,9 +22,7 @@ impl Usage {
     /// The `usage` object of an OpenAI answer or chunk, if it has one.
     pub(crate) fn from_json(answer: &Value) -> Option<Usage> {
         let usage = answer.get("usage")?;
-        let cached = usage
-            .pointer("/prompt_tokens_details/cached_tokens")
-            .and_then(Value::as_u64);
+        let cached = usage.pointer("/prompt_tokens_details/cached_tokens").and_then(Value::as_u64);
         Some(Usage {
             input: usage.get("prompt_tokens")?.as_u64()?,
             cached: cached.unwrap_or(0),
@@ -35,19 +33,12 @@ impl Usage {
     /// The estimate for an answer without usage: `output_bytes` of text to an input of at most `input_bound` tokens.
     pub(crate) fn estimate(input_bound: u64, output_bytes: u64) -> Usage {
         let input = input_bound.div_ceil(BYTES_PER_TOKEN);
-        Usage {
-            input,
-            cached: 0,
-            output: output_bytes.div_ceil(BYTES_PER_TOKEN),
-        }
+        Usage { input, cached: 0, output: output_bytes.div_ceil(BYTES_PER_TOKEN) }
     }
 
     /// Units of it, at most `contracted`: a provider cannot charge beyond what it was matched for.
     pub(crate) fn units(&self, weights: &TokenWeights, contracted: Quantity) -> Quantity {
-        weights
-            .units(self.input, self.cached, self.output)
-            .unwrap_or(contracted)
-            .min(contracted)
+        weights.units(self.input, self.cached, self.output).unwrap_or(contracted).min(contracted)
     }
 }
 
@@ -73,23 +64,14 @@ pub(crate) struct StreamMeter {
 impl StreamMeter {
     /// Starts when the request has been sent.
     pub(crate) fn new(sent: Instant, input_bound: u64) -> StreamMeter {
-        StreamMeter {
-            sent,
-            input_bound,
-            first: None,
-            last: sent,
-            reported: None,
-            content_chunks: 0,
-        }
+        StreamMeter { sent, input_bound, first: None, last: sent, reported: None, content_chunks: 0 }
     }
 
     /// Counts a chunk.
     pub(crate) fn observe(&mut self, chunk: &Value, now: Instant) {
         self.reported = Usage::from_json(chunk).or(self.reported);
         let delta = chunk.pointer("/choices/0/delta");
-        let text = delta
-            .and_then(|delta| delta.get("content")?.as_str())
-            .is_some_and(|text| !text.is_empty());
+        let text = delta.and_then(|delta| delta.get("content")?.as_str()).is_some_and(|text| !text.is_empty());
         let tool = delta.is_some_and(|delta| delta.get("tool_calls").is_some_and(Value::is_array));
         if text || tool {
             self.content_chunks += 1;
@@ -101,15 +83,9 @@ impl StreamMeter {
     /// The delivery so far.
     pub(crate) fn measured(&self) -> Measured {
         let Some(first) = self.first else {
-            return Measured {
-                usage: self.reported.unwrap_or_default(),
-                ..Measured::default()
-            };
+            return Measured { usage: self.reported.unwrap_or_default(), ..Measured::default() };
         };
-        let estimate = Usage {
-            output: self.content_chunks,
-            ..Usage::estimate(self.input_bound, 0)
-        };
+        let estimate = Usage { output: self.content_chunks, ..Usage::estimate(self.input_bound, 0) };
         let usage = self.reported.unwrap_or(estimate);
         Measured {
             usage,
@@ -141,32 +117,14 @@ mod tests {
         let usage =
             json!({ "prompt_tokens": 374, "completion_tokens": 44, "prompt_tokens_details": {"cached_tokens": 4} });
         let usage = Usage::from_json(&json!({ "usage": usage })).unwrap();
-        assert_eq!(
-            usage,
-            Usage {
-                input: 374,
-                cached: 4,
-                output: 44
-            }
-        );
-        let weights = TokenWeights {
-            input: 1_000,
-            cached_input: 250,
-            output: 4_000,
-        };
+        assert_eq!(usage, Usage { input: 374, cached: 4, output: 44 });
+        let weights = TokenWeights { input: 1_000, cached_input: 250, output: 4_000 };
         assert_eq!(usage.units(&weights, Quantity(774)), Quantity(547));
         assert_eq!(usage.units(&weights, Quantity(500)), Quantity(500), "clipped");
-        let absurd = Usage {
-            input: u64::MAX,
-            cached: 0,
-            output: u64::MAX,
-        };
+        let absurd = Usage { input: u64::MAX, cached: 0, output: u64::MAX };
         assert_eq!(absurd.units(&weights, Quantity(500)), Quantity(500));
         assert_eq!(Usage::from_json(&json!({ "usage": null })), None);
-        assert_eq!(
-            Usage::from_json(&json!({ "usage": {"prompt_tokens": -1, "completion_tokens": 1} })),
-            None
-        );
+        assert_eq!(Usage::from_json(&json!({ "usage": {"prompt_tokens": -1, "completion_tokens": 1} })), None);
     }
 
     #[test]
@@ -179,27 +137,10 @@ mod tests {
             meter.observe(&content, start + Duration::from_millis(200 + 10 * k));
         }
         let measured = meter.measured();
-        assert_eq!(
-            measured.usage,
-            Usage {
-                input: 25,
-                cached: 0,
-                output: 5
-            }
-        );
-        assert_eq!(
-            (measured.first_token_ms, measured.throughput_tps),
-            (Some(200), Some(100))
-        );
+        assert_eq!(measured.usage, Usage { input: 25, cached: 0, output: 5 });
+        assert_eq!((measured.first_token_ms, measured.throughput_tps), (Some(200), Some(100)));
         let usage = json!({ "choices": [], "usage": { "prompt_tokens": 9, "completion_tokens": 5 } });
         meter.observe(&usage, start + Duration::from_millis(300));
-        assert_eq!(
-            meter.measured().usage,
-            Usage {
-                input: 9,
-                cached: 0,
-                output: 5
-            }
-        );
+        assert_eq!(meter.measured().usage, Usage { input: 9, cached: 0, output: 5 });
     }
 }

@@ -62,15 +62,7 @@ impl Call {
         let permit = Arc::clone(&app.calls).try_acquire_owned();
         let permit =
             permit.map_err(|_| ApiError::unavailable("overloaded", "too many calls in flight; retry later"))?;
-        Ok(Call {
-            app: Arc::clone(app),
-            account,
-            instrument,
-            request,
-            limits,
-            started,
-            _permit: permit,
-        })
+        Ok(Call { app: Arc::clone(app), account, instrument, request, limits, started, _permit: permit })
     }
 }
 
@@ -89,9 +81,7 @@ pub(crate) async fn chat_completions(
     if streamed {
         let (head, response) = oneshot::channel();
         tokio::spawn(stream::run(call, head));
-        return response
-            .await
-            .map_err(|_| ApiError::internal(&"a streamed call ended without a head"))?;
+        return response.await.map_err(|_| ApiError::internal(&"a streamed call ended without a head"))?;
     }
     let answer = run_plain(call).await?;
     let mut response = Json(answer.body).into_response();
@@ -111,11 +101,7 @@ pub(crate) async fn generate(
     let limits = request.limits(Limits::from_headers(&headers)?)?;
     let call = Call::new(&app, account.id, request.to_chat()?, limits, started)?;
     let answer = run_plain(call).await?;
-    let text = answer
-        .body
-        .pointer("/choices/0/message/content")
-        .cloned()
-        .unwrap_or_else(|| "".into());
+    let text = answer.body.pointer("/choices/0/message/content").cloned().unwrap_or_else(|| "".into());
     let part = |name: &str| answer.body.get(name).cloned().unwrap_or(Value::Null);
     let body = json!({
         "id": part("id"), "model": part("model"), "response": text, "done": true,
@@ -157,14 +143,8 @@ impl Receipt {
     fn add_headers(&self, headers: &mut HeaderMap) {
         let overhead = self.overhead.map(|added| added.as_micros().to_string());
         let values = [
-            (
-                HeaderName::from_static("x-gollem-provider"),
-                Some(self.provider.as_str()),
-            ),
-            (
-                HeaderName::from_static("x-gollem-contract"),
-                Some(self.contract.as_str()),
-            ),
+            (HeaderName::from_static("x-gollem-provider"), Some(self.provider.as_str())),
+            (HeaderName::from_static("x-gollem-contract"), Some(self.contract.as_str())),
             (HeaderName::from_static("x-gollem-cost"), self.cost.as_deref()),
             (HeaderName::from_static("x-gollem-overhead-us"), overhead.as_deref()),
         ];

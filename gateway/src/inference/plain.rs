@@ -49,12 +49,7 @@ async fn receive(call: &Call, bought: &Bought) -> Result<Value, (ApiError, Outco
     let failed = |UpstreamError(why)| (ApiError::provider_failed(why), Outcome::Failed);
     let endpoint = call.app.identity.endpoint(bought.provider);
     let endpoint = endpoint.ok_or_else(|| failed(UpstreamError("the provider has registered no endpoint")))?;
-    let answer = call
-        .app
-        .upstream
-        .send(&endpoint, call.request.forwarded.clone())
-        .await
-        .map_err(failed)?;
+    let answer = call.app.upstream.send(&endpoint, call.request.forwarded.clone()).await.map_err(failed)?;
     let status = answer.status();
     let body = read_all(answer.into_body()).await.map_err(failed)?;
     if status != StatusCode::OK {
@@ -71,26 +66,14 @@ pub(crate) fn refusal(status: StatusCode, body: &Bytes) -> (ApiError, Outcome) {
         return (error, Outcome::Failed);
     }
     let told: Option<Value> = serde_json::from_slice(body).ok();
-    let part = |name: &str| {
-        told.as_ref()
-            .and_then(|told| told.pointer(&format!("/error/{name}"))?.as_str())
-    };
+    let part = |name: &str| told.as_ref().and_then(|told| told.pointer(&format!("/error/{name}"))?.as_str());
     let message = part("message").unwrap_or("the provider refused the request").to_owned();
     let error = ApiError::new(status, "invalid_request_error", "refused_by_provider", message);
-    (
-        ApiError {
-            param: part("param").map(str::to_owned),
-            ..error
-        },
-        Outcome::Completed,
-    )
+    (ApiError { param: part("param").map(str::to_owned), ..error }, Outcome::Completed)
 }
 
 fn estimate(call: &Call, body: &Value) -> Usage {
-    let text = body
-        .pointer("/choices/0/message/content")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
+    let text = body.pointer("/choices/0/message/content").and_then(Value::as_str).unwrap_or_default();
     Usage::estimate(call.request.input_bound, text.len() as u64)
 }
 
@@ -98,10 +81,6 @@ fn finish(mut body: Value, bought: &Bought, cost: String, overhead: Duration) ->
     if let Some(usage) = body.get_mut("usage").and_then(Value::as_object_mut) {
         usage.insert("cost".into(), cost.clone().into());
     }
-    let receipt = Receipt {
-        cost: Some(cost),
-        overhead: Some(overhead),
-        ..Receipt::of(bought)
-    };
+    let receipt = Receipt { cost: Some(cost), overhead: Some(overhead), ..Receipt::of(bought) };
     Answer { body, receipt }
 }

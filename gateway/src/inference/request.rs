@@ -9,7 +9,8 @@ use crate::error::ApiError;
 use crate::money::parse_dollars_per_unit;
 use axum::body::Bytes;
 use axum::http::HeaderMap;
-use gollem_engine::{Constraints, Price, Quantity, TokenWeights};
+use gollem_engine::limits::PRICE_MAX;
+use gollem_engine::{Constraints, InstrumentSpec, Price, Quantity};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -39,21 +40,11 @@ impl ChatRequest {
         let model = match fields.get("model") {
             Some(Value::String(model)) => model.clone(),
             _ => {
-                return Err(ApiError::invalid(
-                    "model",
-                    "model must be a string: the name of a listed instrument",
-                ));
+                return Err(ApiError::invalid("model", "model must be a string: the name of a listed instrument"));
             }
         };
-        if fields
-            .get("messages")
-            .and_then(Value::as_array)
-            .is_none_or(Vec::is_empty)
-        {
-            return Err(ApiError::invalid(
-                "messages",
-                "messages must be a list with at least one message",
-            ));
+        if fields.get("messages").and_then(Value::as_array).is_none_or(Vec::is_empty) {
+            return Err(ApiError::invalid("messages", "messages must be a list with at least one message"));
         }
         if fields.get("n").is_some_and(|n| !n.is_null() && n.as_u64() != Some(1)) {
             return Err(ApiError::invalid("n", "n must be 1"));
@@ -63,9 +54,7 @@ impl ChatRequest {
             Some(Value::Bool(stream)) => *stream,
             Some(_) => return Err(ApiError::invalid("stream", "stream must be true or false")),
         };
-        let include_usage = fields
-            .get("stream_options")
-            .and_then(|options| options.get("include_usage")?.as_bool());
+        let include_usage = fields.get("stream_options").and_then(|options| options.get("include_usage")?.as_bool());
         let output_max = output_max(&fields)?;
         if output_max.is_none() {
             fields.insert("max_tokens".into(), OUTPUT_TOKENS_DEFAULT.into());
@@ -75,11 +64,8 @@ impl ChatRequest {
             let options = json!({ "include_usage": true, "continuous_usage_stats": true });
             fields.insert("stream_options".into(), options);
         }
-        let forwarded = if stream || output_max.is_none() {
-            Bytes::from(Value::Object(fields).to_string())
-        } else {
-            body.clone()
-        };
+        let forwarded =
+            if stream || output_max.is_none() { Bytes::from(Value::Object(fields).to_string()) } else { body.clone() };
         Ok(ChatRequest {
             model,
             stream,
@@ -90,10 +76,17 @@ impl ChatRequest {
         })
     }
 
-    /// The most units it can use.
-    pub(crate) fn worst_case(&self, weights: &TokenWeights) -> Result<Quantity, ApiError> {
-        let units = weights.units(self.input_bound, 0, self.output_max);
-        units.ok_or_else(|| ApiError::invalid("max_tokens", "the request's worst case is too large"))
+    /// The most units it can use, which may be at most what the instrument takes in one order.
+    pub(crate) fn worst_case(&self, spec: &InstrumentSpec) -> Result<Quantity, ApiError> {
+        let units = spec.weights.units(self.input_bound, 0, self.output_max);
+        units.filter(|units| *units <= spec.quantity_max).ok_or_else(|| {
+            let (input, output, max) = (self.input_bound, self.output_max, spec.quantity_max.0);
+            let message = format!(
+                "{input} bytes of prompt and up to {output} output tokens exceed the {max} units this model takes; \
+                 lower max_tokens"
+            );
+            ApiError::invalid("max_tokens", message)
+        })
     }
 }
 
@@ -112,11 +105,38 @@ fn output_max(fields: &Map<String, Value>) -> Result<Option<u64>, ApiError> {
     Ok(None)
 }
 
+/// The most a buyer pays, and the header or field that said so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PriceLimit {
+    price: Price,
+    pub(crate) field: &'static str,
+}
+
+impl PriceLimit {
+    fn parse(field: &'static str, dollars_per_unit: &str) -> Result<PriceLimit, ApiError> {
+        let price = parse_dollars_per_unit(field, dollars_per_unit)?;
+        if price.0 > PRICE_MAX {
+            return Err(ApiError::invalid(field, format!("{field} may be at most 1000 US dollars per unit")));
+        }
+        Ok(PriceLimit { price, field })
+    }
+
+    /// The limit in whole ticks, rounded down: the buyer never pays more.
+    pub(crate) fn on_tick(&self, tick: Price) -> Result<Price, ApiError> {
+        let on_tick = self.price.0 - self.price.0 % tick.0;
+        if on_tick == 0 {
+            let message = format!("{} is below this model's price step", self.field);
+            return Err(ApiError::invalid(self.field, message));
+        }
+        Ok(Price(on_tick))
+    }
+}
+
 /// The buyer's limits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Limits {
-    /// Atoms a unit, not yet rounded to the instrument's tick; the reference price when `None`.
-    pub(crate) max_price: Option<Price>,
+    /// The reference price when `None`.
+    pub(crate) max_price: Option<PriceLimit>,
     pub(crate) max_latency_ms: Option<u32>,
     pub(crate) min_throughput_tps: Option<u32>,
 }
@@ -128,9 +148,7 @@ impl Limits {
         let text = |name: &'static str| match headers.get(name) {
             None => Ok(None),
             Some(value) => {
-                let text = value
-                    .to_str()
-                    .map_err(|_| ApiError::invalid(name, format!("{name} must be a number")));
+                let text = value.to_str().map_err(|_| ApiError::invalid(name, format!("{name} must be a number")));
                 text.map(|text| Some(text.trim()))
             }
         };
@@ -139,9 +157,7 @@ impl Limits {
             parsed.map_err(|_| ApiError::invalid(name, format!("{name} must be a whole number")))
         };
         Ok(Limits {
-            max_price: text("x-max-price")?
-                .map(|text| parse_dollars_per_unit("x-max-price", text))
-                .transpose()?,
+            max_price: text("x-max-price")?.map(|text| PriceLimit::parse("x-max-price", text)).transpose()?,
             max_latency_ms: whole("x-max-latency")?,
             min_throughput_tps: whole("x-min-throughput")?,
         })
@@ -172,10 +188,7 @@ impl Generate {
     pub(crate) fn parse(body: &Bytes) -> Result<Generate, ApiError> {
         let request: Generate = parse(body)?;
         if request.stream {
-            return Err(ApiError::invalid(
-                "stream",
-                "this route does not stream; use /v1/chat/completions",
-            ));
+            return Err(ApiError::invalid("stream", "this route does not stream; use /v1/chat/completions"));
         }
         if request.prompt.is_empty() {
             return Err(ApiError::invalid("prompt", "prompt must not be empty"));
@@ -187,8 +200,8 @@ impl Generate {
     pub(crate) fn limits(&self, headers: Limits) -> Result<Limits, ApiError> {
         let from_body = match &self.max_price {
             None | Some(Value::Null) => None,
-            Some(Value::String(text)) => Some(parse_dollars_per_unit("max_price", text)?),
-            Some(value) => Some(parse_dollars_per_unit("max_price", &value.to_string())?),
+            Some(Value::String(text)) => Some(PriceLimit::parse("max_price", text)?),
+            Some(value) => Some(PriceLimit::parse("max_price", &value.to_string())?),
         };
         Ok(Limits {
             max_price: headers.max_price.or(from_body),
@@ -209,6 +222,7 @@ impl Generate {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use gollem_engine::{Symbol, TokenWeights};
 
     fn parse_text(text: &str) -> Result<ChatRequest, ApiError> {
         ChatRequest::parse(&Bytes::from(text.to_owned()))
@@ -218,12 +232,19 @@ mod tests {
     fn the_worst_case_covers_every_byte_and_every_allowed_token() {
         let text = r#"{"model":"m","messages":[{"role":"user","content":"hi"}],"max_tokens":100}"#;
         let request = parse_text(text).unwrap();
-        let weights = TokenWeights {
-            input: 1_000,
-            cached_input: 250,
-            output: 4_000,
+        let mut spec = InstrumentSpec {
+            symbol: Symbol::new("m").unwrap(),
+            weights: TokenWeights { input: 1_000, cached_input: 250, output: 4_000 },
+            tick: Price(10),
+            reference_price: Price(100_000),
+            quantity_max: Quantity(1_000),
+            delivery_fee_bps: 100,
+            contract_ttl_ns: 1,
         };
-        assert_eq!(request.worst_case(&weights).unwrap(), Quantity(text.len() as u64 + 400));
+        let worst = Quantity(text.len() as u64 + 400);
+        assert_eq!(request.worst_case(&spec).unwrap(), worst);
+        spec.quantity_max = Quantity(worst.0 - 1);
+        assert_eq!(request.worst_case(&spec).expect_err("too large").param.as_deref(), Some("max_tokens"));
         assert_eq!(request.forwarded, text, "an untouched body is forwarded as it came");
     }
 
@@ -246,11 +267,7 @@ mod tests {
     #[test]
     fn bad_calls_are_refused_by_field() {
         let check = |text: &str, param: &str| {
-            assert_eq!(
-                parse_text(text).expect_err(text).param.as_deref(),
-                Some(param),
-                "{text}"
-            );
+            assert_eq!(parse_text(text).expect_err(text).param.as_deref(), Some(param), "{text}");
         };
         check("{", "body");
         check("[]", "body");
@@ -262,10 +279,7 @@ mod tests {
         check(r#"{"model":"m","messages":[{}],"stream":"yes"}"#, "stream");
         check(r#"{"model":"m","messages":[{}],"max_tokens":0}"#, "max_tokens");
         check(r#"{"model":"m","messages":[{}],"max_tokens":-1}"#, "max_tokens");
-        check(
-            r#"{"model":"m","messages":[{}],"max_completion_tokens":1e9}"#,
-            "max_completion_tokens",
-        );
+        check(r#"{"model":"m","messages":[{}],"max_completion_tokens":1e9}"#, "max_completion_tokens");
     }
 
     #[test]
@@ -275,13 +289,10 @@ mod tests {
         headers.insert("x-max-latency", "400".parse().unwrap());
         let limits = Limits::from_headers(&headers).unwrap();
         assert_eq!(
-            (limits.max_price, limits.max_latency_ms),
+            (limits.max_price.map(|limit| limit.price), limits.max_latency_ms),
             (Some(Price(135_000)), Some(400))
         );
         headers.insert("x-max-latency", "soon".parse().unwrap());
-        assert_eq!(
-            Limits::from_headers(&headers).expect_err("words").param.as_deref(),
-            Some("x-max-latency")
-        );
+        assert_eq!(Limits::from_headers(&headers).expect_err("words").param.as_deref(), Some("x-max-latency"));
     }
 }

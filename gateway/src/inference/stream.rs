@@ -48,11 +48,7 @@ pub(crate) async fn run(call: Call, head: Head) {
         overhead: before,
         lines: Lines::default(),
     };
-    let ended = if arrived {
-        relay.pass_on(body, &chunks).await
-    } else {
-        Err(Ended::ClientLeft)
-    };
+    let ended = if arrived { relay.pass_on(body, &chunks).await } else { Err(Ended::ClientLeft) };
     let outcome = match ended {
         Ok(()) => Outcome::Completed,
         Err(Ended::ClientLeft) => Outcome::Abandoned,
@@ -65,11 +61,7 @@ pub(crate) async fn run(call: Call, head: Head) {
         (Err(Ended::ProviderFailed(why)), Ok(_)) => error_event(&ApiError::provider_failed(why)),
         (Err(Ended::ClientLeft), Ok(_)) => return,
         (_, Err(error)) => {
-            tracing::error!(
-                contract = bought.contract.0,
-                code = error.code,
-                "a stream was not settled"
-            );
+            tracing::error!(contract = bought.contract.0, code = error.code, "a stream was not settled");
             error_event(&error)
         }
     };
@@ -94,12 +86,7 @@ async fn connect(call: &Call, bought: &Bought) -> Result<Incoming, (ApiError, Ou
     let failed = |UpstreamError(why)| (ApiError::provider_failed(why), Outcome::Failed);
     let endpoint = call.app.identity.endpoint(bought.provider);
     let endpoint = endpoint.ok_or_else(|| failed(UpstreamError("the provider has registered no endpoint")))?;
-    let answer = call
-        .app
-        .upstream
-        .send(&endpoint, call.request.forwarded.clone())
-        .await
-        .map_err(failed)?;
+    let answer = call.app.upstream.send(&endpoint, call.request.forwarded.clone()).await.map_err(failed)?;
     let status = answer.status();
     if status == StatusCode::OK {
         return Ok(answer.into_body());
@@ -110,17 +97,11 @@ async fn connect(call: &Call, bought: &Bought) -> Result<Incoming, (ApiError, Ou
 
 fn response(receiver: mpsc::Receiver<Bytes>, receipt: &Receipt) -> axum::response::Response {
     let stream = futures_util::stream::unfold(receiver, |mut receiver| async move {
-        receiver
-            .recv()
-            .await
-            .map(|bytes| (Ok::<_, Infallible>(bytes), receiver))
+        receiver.recv().await.map(|bytes| (Ok::<_, Infallible>(bytes), receiver))
     });
     let mut response = Response::new(Body::from_stream(stream)).into_response();
     let headers = response.headers_mut();
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("text/event-stream; charset=utf-8"),
-    );
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     receipt.add_headers(headers);
     response
@@ -183,9 +164,7 @@ impl Relay {
     /// Reads the complete events in `data`, meters them and writes what the client gets. True at `[DONE]`.
     fn translate(&mut self, data: &[u8], now: Instant) -> Result<(Vec<u8>, bool), Ended> {
         let mut out = Vec::with_capacity(data.len());
-        self.lines
-            .feed(data)
-            .map_err(|TooLong| Ended::ProviderFailed("the provider sent a line without end"))?;
+        self.lines.feed(data).map_err(|TooLong| Ended::ProviderFailed("the provider sent a line without end"))?;
         while let Some(line) = self.lines.next_line() {
             let Some(payload) = line.strip_prefix(b"data:") else {
                 continue;
@@ -200,11 +179,7 @@ impl Relay {
                 return Err(Ended::ProviderFailed("the provider reported an error in its stream"));
             }
             self.meter.observe(&chunk, now);
-            if chunk
-                .get("choices")
-                .and_then(Value::as_array)
-                .is_some_and(Vec::is_empty)
-            {
+            if chunk.get("choices").and_then(Value::as_array).is_some_and(Vec::is_empty) {
                 self.usage_chunk = Some(chunk);
                 continue;
             }
@@ -264,17 +239,9 @@ impl Lines {
         self.buffer.drain(..self.start);
         self.start = 0;
         self.buffer.extend_from_slice(data);
-        let unfinished = self.buffer.len()
-            - self
-                .buffer
-                .iter()
-                .rposition(|byte| *byte == b'\n')
-                .map_or(0, |end| end + 1);
-        if unfinished > LINE_BYTES_MAX {
-            Err(TooLong)
-        } else {
-            Ok(())
-        }
+        let unfinished =
+            self.buffer.len() - self.buffer.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        if unfinished > LINE_BYTES_MAX { Err(TooLong) } else { Ok(()) }
     }
 
     fn next_line(&mut self) -> Option<&[u8]> {
@@ -314,10 +281,7 @@ mod tests {
             let (rest, done) = relay.translate(&STREAM.as_bytes()[cut..], now).unwrap();
             out.extend(rest);
             assert!(first_done || done);
-            assert_eq!(
-                out, b"data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n",
-                "cut at {cut}"
-            );
+            assert_eq!(out, b"data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n", "cut at {cut}");
             assert_eq!(relay.meter.measured().usage.output, 2);
             assert_eq!(relay.farewell("1"), "data: [DONE]\n\n");
         }
@@ -328,10 +292,7 @@ mod tests {
         let mut relay = relay(true);
         let (out, done) = relay.translate(STREAM.as_bytes(), Instant::now()).unwrap();
         assert!(done);
-        assert_eq!(
-            out,
-            b"data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}],\"usage\":null}\n\n"
-        );
+        assert_eq!(out, b"data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}],\"usage\":null}\n\n");
         let end = relay.farewell("0.5");
         let expected = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":2,\"cost\":\"0.5\"}}\n\n\
             data: [DONE]\n\n";
@@ -342,11 +303,7 @@ mod tests {
     fn garbage_and_endless_lines_are_a_failure_of_the_provider() {
         let now = Instant::now();
         assert!(relay(false).translate(b"data: {oops\n\n", now).is_err());
-        assert!(
-            relay(false)
-                .translate(b"data: {\"error\":{\"message\":\"x\"}}\n\n", now)
-                .is_err()
-        );
+        assert!(relay(false).translate(b"data: {\"error\":{\"message\":\"x\"}}\n\n", now).is_err());
         assert!(relay(false).translate(&vec![b'x'; LINE_BYTES_MAX + 1], now).is_err());
     }
 }

@@ -78,17 +78,12 @@ pub(crate) async fn read_all(body: Incoming) -> Result<Bytes, UpstreamError> {
     let limited = Limited::new(body, ANSWER_BYTES_MAX).collect();
     let read = tokio::time::timeout(CALL_PATIENCE, limited).await;
     let read = read.map_err(|_| UpstreamError("the provider did not finish in time"))?;
-    Ok(read
-        .map_err(|_| UpstreamError("the provider's answer broke off or was too large"))?
-        .to_bytes())
+    Ok(read.map_err(|_| UpstreamError("the provider's answer broke off or was too large"))?.to_bytes())
 }
 
 /// Whether a provider's status means that the request itself was bad: the caller's to know, no failure.
 pub(crate) fn is_callers_fault(status: StatusCode) -> bool {
-    matches!(
-        status,
-        StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNPROCESSABLE_ENTITY
-    )
+    matches!(status, StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNPROCESSABLE_ENTITY)
 }
 
 /// Resolves names to those addresses that a provider may have.

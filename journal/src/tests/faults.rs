@@ -16,16 +16,9 @@ fn a_sync_that_fails_once_is_not_tried_again_and_the_restart_keeps_what_it_reads
     // A commit is one write and one sync.
     storage.plan(storage.calls() + 1, Fault::Error(ErrorKind::Other));
     let (syncs, calls) = (storage.syncs(), storage.calls());
-    assert!(matches!(
-        model.commit(&mut opened, &[5_000]),
-        Err(WriteError::Io { action: "sync", .. })
-    ));
+    assert!(matches!(model.commit(&mut opened, &[5_000]), Err(WriteError::Io { action: "sync", .. })));
     assert!(matches!(model.commit(&mut opened, &[30]), Err(WriteError::Poisoned)));
-    assert_eq!(
-        (storage.syncs() - syncs, storage.calls() - calls),
-        (1, 2),
-        "one write, one sync, then nothing"
-    );
+    assert_eq!((storage.syncs() - syncs, storage.calls() - calls), (1, 2), "one write, one sync, then nothing");
     assert_eq!(opened.writer.durable_seq(), 1);
     assert!(matches!(opened.writer.close(), Err(WriteError::Poisoned)));
     assert_eq!(storage.get("clean"), None);
@@ -37,11 +30,7 @@ fn a_sync_that_fails_once_is_not_tried_again_and_the_restart_keeps_what_it_reads
     model.acked = 2;
     drop(opened);
     storage.power_cycle(None);
-    assert_eq!(
-        scan(&storage).unwrap().1,
-        model.records,
-        "what recovery gave out is durable"
-    );
+    assert_eq!(scan(&storage).unwrap().1, model.records, "what recovery gave out is durable");
     append_works(&storage, &model, "after the power cut");
 }
 
@@ -102,19 +91,11 @@ fn an_error_at_any_call_loses_nothing_acknowledged() {
                 let storage = SimStorage::new();
                 storage.plan(call, fault);
                 let mut model = Model::default();
-                assert_eq!(
-                    workload(&storage, &mut model),
-                    None,
-                    "call {call} does not hide {fault:?}"
-                );
+                assert_eq!(workload(&storage, &mut model), None, "call {call} does not hide {fault:?}");
                 if power_cut {
                     storage.power_cycle(None);
                 }
-                append_works(
-                    &storage,
-                    &model,
-                    &format!("{fault:?} at call {call}, power cut: {power_cut}"),
-                );
+                append_works(&storage, &model, &format!("{fault:?} at call {call}, power cut: {power_cut}"));
             }
         }
     }

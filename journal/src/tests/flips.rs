@@ -27,14 +27,8 @@ fn assert_refused(file: &str, bit: usize, result: Result<(crate::Recovery, Vec<s
     match result {
         Err(ScanError::Corrupt { path, offset, .. }) => {
             assert!(path.ends_with(file), "bit {bit}: {}", path.display());
-            assert!(
-                offset <= bit as u64 / 8,
-                "bit {bit}: reported at {offset}, after the damage"
-            );
-            assert!(
-                offset + 700 > bit as u64 / 8,
-                "bit {bit}: reported at {offset}, far before the damage"
-            );
+            assert!(offset <= bit as u64 / 8, "bit {bit}: reported at {offset}, after the damage");
+            assert!(offset + 700 > bit as u64 / 8, "bit {bit}: reported at {offset}, far before the damage");
         }
         other => panic!("bit {bit} of {file}: {other:?}"),
     }
@@ -44,18 +38,14 @@ fn assert_refused(file: &str, bit: usize, result: Result<(crate::Recovery, Vec<s
 fn every_flipped_bit_of_a_cleanly_closed_journal_is_refused() {
     let (storage, _) = journal(&[&[9, 100, 8], &[1], &[40, 300, 7], &[600], &[13, 14, 15]], true);
     let bits = storage.get(FIRST).unwrap().len() * 8;
-    for_each_flip(&storage, FIRST, 0..bits, |bit, result| {
-        assert_refused(FIRST, bit, result)
-    });
+    for_each_flip(&storage, FIRST, 0..bits, |bit, result| assert_refused(FIRST, bit, result));
 }
 
 #[test]
 fn every_flipped_bit_of_the_clean_mark_is_refused() {
     let (storage, _) = journal(&[&[9]], true);
     let bits = storage.get("clean").unwrap().len() * 8;
-    for_each_flip(&storage, "clean", 0..bits, |bit, result| {
-        assert_refused("clean", bit, result)
-    });
+    for_each_flip(&storage, "clean", 0..bits, |bit, result| assert_refused("clean", bit, result));
 }
 
 #[test]
@@ -85,19 +75,14 @@ fn a_flip_in_an_earlier_segment_is_refused_in_its_records_and_in_its_unused_rest
     assert!(storage.get(second).is_some());
     let bits = storage.get(FIRST).unwrap().len() * 8;
     // Headers and small records bit by bit, the rest sampled.
-    let sample = (0..700 * 8)
-        .step_by(7)
-        .chain((0..bits).step_by(bits / 40 + 1))
-        .chain([bits - 1]);
+    let sample = (0..700 * 8).step_by(7).chain((0..bits).step_by(bits / 40 + 1)).chain([bits - 1]);
     let bytes = storage.get(FIRST).unwrap();
     for bit in sample {
         let mut flipped = bytes.clone();
         flipped[bit / 8] ^= 1 << (bit % 8);
         storage.put(FIRST, &flipped);
         match scan(&storage) {
-            Err(ScanError::Corrupt {
-                path, next_valid_seq, ..
-            }) => {
+            Err(ScanError::Corrupt { path, next_valid_seq, .. }) => {
                 assert!(path.ends_with(FIRST), "bit {bit}");
                 assert!(next_valid_seq.is_some(), "bit {bit}: a later record is named");
             }
@@ -105,7 +90,5 @@ fn a_flip_in_an_earlier_segment_is_refused_in_its_records_and_in_its_unused_rest
         }
     }
     storage.put(FIRST, &bytes);
-    for_each_flip(&storage, second, 0..64 * 8, |bit, result| {
-        assert_refused(second, bit, result)
-    });
+    for_each_flip(&storage, second, 0..64 * 8, |bit, result| assert_refused(second, bit, result));
 }

@@ -17,10 +17,7 @@ use crate::{
     Durable, Group, OpenError, Opened, Options, Recovery, ScanError, ScanOptions, WriteError, open_in, scan_in,
 };
 
-pub(crate) const SMALL: Options = Options {
-    segment_bytes: SEGMENT_BYTES_MIN,
-    prepare_ahead: false,
-};
+pub(crate) const SMALL: Options = Options { segment_bytes: SEGMENT_BYTES_MIN, prepare_ahead: false };
 pub(crate) const FIRST: &str = "00000000000000000001.log";
 
 /// One record as a test keeps it.
@@ -46,9 +43,7 @@ impl Model {
         for &size in sizes {
             let (seq, time_ns) = (opened.encoder.next_seq(), 1_000 + opened.encoder.next_seq() / 2);
             let payload = payload(seq, size);
-            let pushed = opened
-                .encoder
-                .push(&mut group, time_ns, |bytes| bytes.extend_from_slice(&payload));
+            let pushed = opened.encoder.push(&mut group, time_ns, |bytes| bytes.extend_from_slice(&payload));
             assert_eq!(pushed, Ok(seq));
             self.records.push((seq, time_ns, payload));
         }
@@ -65,22 +60,13 @@ impl Model {
     pub(crate) fn check_prefix(&self, found: &[Kept], context: &str) {
         assert_eq!(found, &self.records[..found.len()], "{context}: records differ");
         let last = found.len() as u64;
-        assert!(
-            last == 0 || self.ends.contains(&last),
-            "{context}: {last} is not the end of a group"
-        );
-        assert!(
-            last >= self.acked,
-            "{context}: {last} is below the acknowledged {}",
-            self.acked
-        );
+        assert!(last == 0 || self.ends.contains(&last), "{context}: {last} is not the end of a group");
+        assert!(last >= self.acked, "{context}: {last} is below the acknowledged {}", self.acked);
     }
 }
 
 pub(crate) fn payload(seq: u64, size: usize) -> Vec<u8> {
-    let pattern: Vec<u8> = (0..61)
-        .map(|at| seq.wrapping_mul(31).wrapping_add(at).to_le_bytes()[0] | 1)
-        .collect();
+    let pattern: Vec<u8> = (0..61).map(|at| seq.wrapping_mul(31).wrapping_add(at).to_le_bytes()[0] | 1).collect();
     let mut payload = pattern.repeat(size / pattern.len() + 1);
     payload.truncate(size);
     payload

@@ -15,11 +15,7 @@ enum Stop {
 }
 
 fn stop() -> impl Strategy<Value = Stop> {
-    prop_oneof![
-        Just(Stop::Clean),
-        Just(Stop::Killed),
-        any::<u64>().prop_map(Stop::PowerCut)
-    ]
+    prop_oneof![Just(Stop::Clean), Just(Stop::Killed), any::<u64>().prop_map(Stop::PowerCut)]
 }
 
 fn size() -> impl Strategy<Value = usize> {

@@ -11,24 +11,15 @@ fn four_segments(clean: bool) -> (SimStorage, Model, Vec<String>) {
     let big = big();
     let (storage, model) = journal(&[&[7], &big, &big, &big, &big, &[3, 4]], clean);
     let names = [1, 19, 36, 53].map(segment_name).to_vec();
-    names
-        .iter()
-        .for_each(|name| assert!(storage.get(name).is_some(), "{name}"));
+    names.iter().for_each(|name| assert!(storage.get(name).is_some(), "{name}"));
     (storage, model, names)
 }
 
 fn assert_corrupt(storage: &SimStorage, context: &str) -> Damage {
     let before: Vec<_> = [FIRST, "clean"].map(|name| storage.get(name)).to_vec();
     let opened = open(storage).map(|(opened, _)| opened.report);
-    assert!(
-        matches!(opened, Err(OpenError::Read(ScanError::Corrupt { .. }))),
-        "{context}: {opened:?}"
-    );
-    assert_eq!(
-        [FIRST, "clean"].map(|name| storage.get(name)).to_vec(),
-        before,
-        "{context}: changed"
-    );
+    assert!(matches!(opened, Err(OpenError::Read(ScanError::Corrupt { .. }))), "{context}: {opened:?}");
+    assert_eq!([FIRST, "clean"].map(|name| storage.get(name)).to_vec(), before, "{context}: changed");
     match scan(storage).map(|(report, _)| report) {
         Err(ScanError::Corrupt { damage, .. }) => damage,
         other => panic!("{context}: {other:?}"),
@@ -42,11 +33,8 @@ fn several_segments_are_read_in_order() {
         let (report, found) = scan(&storage).unwrap();
         assert_eq!(found, model.records);
         assert_eq!((report.segments, report.clean, report.torn_bytes), (4, clean, 0));
-        let logical: u64 = 4 * 64
-            + found
-                .iter()
-                .map(|record| 32 + record.2.len().next_multiple_of(8) as u64)
-                .sum::<u64>();
+        let logical: u64 =
+            4 * 64 + found.iter().map(|record| 32 + record.2.len().next_multiple_of(8) as u64).sum::<u64>();
         assert_eq!(report.bytes, logical);
         let (opened, _) = open(&storage).unwrap();
         assert_eq!(opened.writer.bytes_written(), logical);
@@ -68,10 +56,7 @@ fn a_deleted_last_segment_after_an_unclean_stop_is_found_by_its_witness() {
     storage.delete(&names[3]);
     let last = model.records.len() as u64;
     let error = open_witnessed(&storage, last).unwrap_err();
-    assert!(
-        matches!(error, OpenError::Read(ScanError::BelowWitness { .. })),
-        "{error}"
-    );
+    assert!(matches!(error, OpenError::Read(ScanError::BelowWitness { .. })), "{error}");
 }
 
 #[test]
@@ -158,13 +143,7 @@ fn a_record_of_a_newer_program_is_refused_and_never_cut() {
         record[0..4].copy_from_slice(&crc.to_le_bytes());
         storage.put(FIRST, &bytes);
         let damage = assert_corrupt(&storage, "newer");
-        assert!(
-            matches!(
-                damage,
-                Damage::RecordKind { found: 2 } | Damage::RecordFlags { found: 3 }
-            ),
-            "{damage}"
-        );
+        assert!(matches!(damage, Damage::RecordKind { found: 2 } | Damage::RecordFlags { found: 3 }), "{damage}");
     }
 }
 
@@ -179,10 +158,7 @@ fn a_clean_mark_excuses_no_missing_or_added_byte() {
     }
     let storage = sound.fork();
     storage.put(FIRST, &[bytes.as_slice(), &[0]].concat());
-    assert!(matches!(
-        assert_corrupt(&storage, "a zero added"),
-        Damage::MarkDiffers { .. }
-    ));
+    assert!(matches!(assert_corrupt(&storage, "a zero added"), Damage::MarkDiffers { .. }));
     let storage = sound.fork();
     storage.delete(FIRST);
     assert_corrupt(&storage, "no segment");
@@ -197,11 +173,7 @@ fn a_clean_stop_and_a_reopen_keep_everything_and_the_mark_goes() {
     let (mut opened, found) = open(&storage).unwrap();
     assert!(opened.report.clean);
     assert_eq!((found, storage.get("clean")), (model.records.clone(), None));
-    assert_eq!(
-        storage.get(FIRST).unwrap().len() as u64,
-        SEGMENT_BYTES_MIN,
-        "filled with zeros again"
-    );
+    assert_eq!(storage.get(FIRST).unwrap().len() as u64, SEGMENT_BYTES_MIN, "filled with zeros again");
     model.commit(&mut opened, &[1, 2]).unwrap();
     opened.writer.close().unwrap();
     assert_eq!(scan(&storage).unwrap().1, model.records);
@@ -215,10 +187,7 @@ fn an_empty_journal_below_its_witness_and_a_wrong_segment_size_are_refused() {
         OpenError::Read(ScanError::BelowWitness { last_seq: 0, .. })
     ));
     for segment_bytes in [0, SEGMENT_BYTES_MIN - 4096, SEGMENT_BYTES_MIN + 1, u64::MAX] {
-        let options = Options {
-            segment_bytes,
-            prepare_ahead: false,
-        };
+        let options = Options { segment_bytes, prepare_ahead: false };
         let opened = open_in(storage.clone(), &options, 0, &mut |_| Ok::<(), String>(()));
         assert!(matches!(opened, Err(OpenError::SegmentBytes { .. })), "{segment_bytes}");
     }

@@ -26,11 +26,7 @@ fn a_journal_cut_at_any_byte_of_its_last_group_yields_the_last_complete_group() 
         assert!(report.torn_bytes <= (cut - start) as u64 && !report.clean, "{context}");
         assert_eq!(report.torn_bytes == 0, cut == start, "{context}");
         let (opened, found) = open(&storage).unwrap_or_else(|error| panic!("{context}: {error}"));
-        assert_eq!(
-            (found, opened.report),
-            (model.records[..4].to_vec(), report),
-            "{context}"
-        );
+        assert_eq!((found, opened.report), (model.records[..4].to_vec(), report), "{context}");
         drop(opened);
         if cut % 16 == 0 {
             append_works(&storage, &model, &context);
@@ -46,17 +42,7 @@ fn a_log_cut_below_what_was_seen_outside_is_refused() {
         assert!(open_witnessed(&storage, 4).is_ok());
         storage.put(FIRST, &bytes[..cut]);
         let error = open_witnessed(&storage, 5).unwrap_err();
-        assert!(
-            matches!(
-                error,
-                OpenError::Read(ScanError::BelowWitness {
-                    last_seq: 4,
-                    witnessed: 5,
-                    ..
-                })
-            ),
-            "{error}"
-        );
+        assert!(matches!(error, OpenError::Read(ScanError::BelowWitness { last_seq: 4, witnessed: 5, .. })), "{error}");
         assert_eq!(storage.get(FIRST).unwrap(), &bytes[..cut], "a refusal changes nothing");
     }
 }
@@ -102,10 +88,6 @@ fn a_cut_leaves_zeros_so_that_an_older_tail_never_comes_back() {
     model.acked = 4;
     let (opened, found) = open(&storage).unwrap();
     let torn_bytes = (bytes.len() - 3 - start) as u64;
-    assert_eq!(
-        (found.len(), opened.report.torn_bytes),
-        (4, torn_bytes),
-        "all but the padding"
-    );
+    assert_eq!((found.len(), opened.report.torn_bytes), (4, torn_bytes), "all but the padding");
     assert!(storage.get(FIRST).unwrap()[start..].iter().all(|&byte| byte == 0));
 }

@@ -10,21 +10,14 @@ use std::time::Duration;
 const ACCOUNTS: u32 = 4;
 
 fn options(dir: &Path) -> Options {
-    Options {
-        pinning: Pinning::Off,
-        ..Options::new(dir.join("journal"))
-    }
+    Options { pinning: Pinning::Off, ..Options::new(dir.join("journal")) }
 }
 
 /// A small deterministic market: purchases, asks, bids, cancels and deliveries that collide.
 fn commands(count: u64) -> Vec<Command> {
     let spec = InstrumentSpec {
         symbol: Symbol::new("m").unwrap(),
-        weights: TokenWeights {
-            input: 1_000,
-            cached_input: 250,
-            output: 4_000,
-        },
+        weights: TokenWeights { input: 1_000, cached_input: 250, output: 4_000 },
         tick: Price(1),
         reference_price: Price(1_000_000),
         quantity_max: Quantity(1_000),
@@ -40,9 +33,7 @@ fn commands(count: u64) -> Vec<Command> {
     }));
     let mut state = 42_u64;
     all.extend((0..count).map(|_| {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         random_command(state >> 16)
     }));
     all
@@ -51,18 +42,10 @@ fn commands(count: u64) -> Vec<Command> {
 fn random_command(random: u64) -> Command {
     let account = AccountId(1 + (random % u64::from(ACCOUNTS)) as u32);
     let (pick, number) = ((random >> 8) % 10, 1 + (random >> 12) % 300);
-    let bid = Terms::Bid {
-        constraints: Constraints::default(),
-        single: random & 64 != 0,
-    };
-    let ask = Terms::Ask {
-        attributes: Attributes::default(),
-    };
+    let bid = Terms::Bid { constraints: Constraints::default(), single: random & 64 != 0 };
+    let ask = Terms::Ask { attributes: Attributes::default() };
     match pick {
-        0 => Command::CancelOrder {
-            account,
-            order: OrderId(number),
-        },
+        0 => Command::CancelOrder { account, order: OrderId(number) },
         1 => Command::RequestPayout { account, amount: None },
         2..4 => Command::ReportDelivery(DeliveryReport {
             contract: ContractId(number),
@@ -78,11 +61,7 @@ fn random_command(random: u64) -> Command {
             client_id: None,
             limit: Some(Price(1_000_000 + (random >> 24) % 8 * 1_000)),
             quantity: Quantity(1 + (random >> 28) % 40),
-            time_in_force: if random & 32 == 0 {
-                TimeInForce::Gtc
-            } else {
-                TimeInForce::Ioc
-            },
+            time_in_force: if random & 32 == 0 { TimeInForce::Gtc } else { TimeInForce::Ioc },
             terms: if pick < 7 { bid } else { ask },
         }),
     }
@@ -99,33 +78,17 @@ fn check(views: &Views, engine: &Engine) {
             .iter()
             .map(|row| {
                 let at = |ledger: LedgerAccount| {
-                    if ledger == LedgerAccount::Available(account) {
-                        1
-                    } else {
-                        0
-                    }
+                    if ledger == LedgerAccount::Available(account) { 1 } else { 0 }
                 };
                 (at(row.transfer.credit) - at(row.transfer.debit)) * row.transfer.amount.0
             })
             .sum();
-        assert_eq!(
-            moved,
-            engine.balance(account).unwrap().available.0,
-            "the lines add up to the balance"
-        );
+        assert_eq!(moved, engine.balance(account).unwrap().available.0, "the lines add up to the balance");
         let open = views.orders(account, true, None, usize::MAX).unwrap();
-        let expected: Vec<&Order> = engine
-            .orders()
-            .values()
-            .rev()
-            .filter(|order| order.account == account)
-            .collect();
+        let expected: Vec<&Order> = engine.orders().values().rev().filter(|order| order.account == account).collect();
         assert_eq!(open.iter().map(|row| &row.order).collect::<Vec<_>>(), expected);
         let all = views.orders(account, false, None, usize::MAX).unwrap();
-        assert_eq!(
-            all.iter().filter(|row| row.status == OrderStatus::Open).count(),
-            open.len()
-        );
+        assert_eq!(all.iter().filter(|row| row.status == OrderStatus::Open).count(), open.len());
     }
     for side in [Side::Bid, Side::Ask] {
         let rows = views.levels(InstrumentId(1), side, usize::MAX).unwrap();
@@ -155,10 +118,7 @@ fn run(batches: usize, late: usize) {
     let projector = Projector::start(Arc::clone(&views), reader, status.clone(), options.journal_dir.clone()).unwrap();
     send(after);
     let view = projector.view();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let reached = runtime.block_on(view.reached(status.durable_seq(), Duration::from_secs(60)));
     assert!(reached, "stuck at {}", view.watermark());
     let stopped = sequencer.stop().unwrap();
@@ -208,13 +168,7 @@ fn a_journal_that_ends_below_what_a_view_has_seen_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let options = options(dir.path());
     let sequencer = Sequencer::start(&options, 0, None, &mut |_, _, _| {}).unwrap();
-    let last = sequencer
-        .ingress()
-        .submit(Command::OpenAccount)
-        .unwrap()
-        .wait()
-        .unwrap()
-        .seq;
+    let last = sequencer.ingress().submit(Command::OpenAccount).unwrap().wait().unwrap().seq;
     sequencer.stop().unwrap();
     let refused = Sequencer::start(&options, last + 1, None, &mut |_, _, _| {});
     assert!(refused.is_err(), "the journal lost what a view has seen");

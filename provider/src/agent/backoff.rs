@@ -57,10 +57,7 @@ mod tests {
         for failures in 1..40 {
             let ceiling = FIRST.saturating_mul(1 << (failures - 1).min(16)).min(MAX);
             let wait = backoff.wait(failures, None);
-            assert!(
-                ceiling / 2 <= wait && wait <= ceiling,
-                "after {failures} failures: {wait:?}"
-            );
+            assert!(ceiling / 2 <= wait && wait <= ceiling, "after {failures} failures: {wait:?}");
         }
     }
 

@@ -62,35 +62,20 @@ impl Call<'_> {
 impl Gateway {
     pub(crate) fn new(options: &AgentOptions) -> Result<Self, AgentError> {
         let client = Client::new(&options.gateway, Some(options.key.expose()))?.with_timeout(ATTEMPT_MAX);
-        Ok(Gateway {
-            client,
-            backoff: Backoff::new(jitter_seed()),
-        })
+        Ok(Gateway { client, backoff: Backoff::new(jitter_seed()) })
     }
 
     /// Tells the exchange where the model server answers. Tries until it is told; drop the future to give up.
     pub(crate) async fn register(&mut self, endpoint: &str) -> Result<(), AgentError> {
         let body = json!({"endpoint": endpoint});
-        let call = Call {
-            method: Method::PUT,
-            path: "/v1/provider",
-            body: Some(&body),
-        };
+        let call = Call { method: Method::PUT, path: "/v1/provider", body: Some(&body) };
         let reply = self.call(&call, &mut Stop::never()).await?;
-        if reply.status.is_success() {
-            Ok(())
-        } else {
-            Err(refused(&call, &reply))
-        }
+        if reply.status.is_success() { Ok(()) } else { Err(refused(&call, &reply)) }
     }
 
     /// Sends an order, as often as it takes to learn what became of it.
     pub(crate) async fn place(&mut self, order: &Value, stop: &mut Stop) -> Result<Placement, AgentError> {
-        let call = Call {
-            method: Method::POST,
-            path: "/v1/orders",
-            body: Some(order),
-        };
+        let call = Call { method: Method::POST, path: "/v1/orders", body: Some(order) };
         let reply = self.call(&call, stop).await?;
         match reply.status {
             status if status.is_success() => match order_id(&reply.body) {
@@ -105,11 +90,7 @@ impl Gateway {
     /// How an order stands; `None` if the gateway does not know it.
     pub(crate) async fn order(&mut self, id: &str, stop: &mut Stop) -> Result<Option<OrderState>, AgentError> {
         let path = format!("/v1/orders/{id}");
-        let call = Call {
-            method: Method::GET,
-            path: &path,
-            body: None,
-        };
+        let call = Call { method: Method::GET, path: &path, body: None };
         let reply = self.call(&call, stop).await?;
         match reply.status {
             status if status.is_success() => match OrderState::parse(&reply.body) {
@@ -124,11 +105,7 @@ impl Gateway {
     /// Cancels an order; one that is over already, or unknown, counts as canceled.
     pub(crate) async fn cancel(&mut self, id: &str, stop: &mut Stop) -> Result<(), AgentError> {
         let path = format!("/v1/orders/{id}");
-        let call = Call {
-            method: Method::DELETE,
-            path: &path,
-            body: None,
-        };
+        let call = Call { method: Method::DELETE, path: &path, body: None };
         let reply = self.call(&call, stop).await?;
         canceled(&call, &reply)
     }
@@ -136,28 +113,16 @@ impl Gateway {
     /// As [`cancel`](Self::cancel), with one attempt only.
     pub(crate) async fn cancel_once(&self, id: &str) -> Result<(), AgentError> {
         let path = format!("/v1/orders/{id}");
-        let call = Call {
-            method: Method::DELETE,
-            path: &path,
-            body: None,
-        };
+        let call = Call { method: Method::DELETE, path: &path, body: None };
         let reply = self.once(&call).await?;
         canceled(&call, &reply)
     }
 
     /// The balance of the provider's account, with one attempt only: nothing depends on it.
     pub(crate) async fn balance_once(&self) -> Result<Value, AgentError> {
-        let call = Call {
-            method: Method::GET,
-            path: "/v1/balance",
-            body: None,
-        };
+        let call = Call { method: Method::GET, path: "/v1/balance", body: None };
         let reply = self.once(&call).await?;
-        if reply.status.is_success() {
-            Ok(reply.body)
-        } else {
-            Err(refused(&call, &reply))
-        }
+        if reply.status.is_success() { Ok(reply.body) } else { Err(refused(&call, &reply)) }
     }
 
     async fn once(&self, call: &Call<'_>) -> Result<Reply, ClientError> {
@@ -170,10 +135,9 @@ impl Gateway {
         let mut failures = 0;
         loop {
             let (reason, retry_after) = match self.once(call).await {
-                Ok(reply) if is_passing(reply.status) => (
-                    format!("{}: {}", reply.status, reply.error_message()),
-                    reply.retry_after,
-                ),
+                Ok(reply) if is_passing(reply.status) => {
+                    (format!("{}: {}", reply.status, reply.error_message()), reply.retry_after)
+                }
                 Ok(reply) if is_final(reply.status) => return Err(refused(call, &reply)),
                 Ok(reply) => return Ok(reply),
                 Err(error) if error.is_passing() => (error.to_string(), None),
@@ -197,10 +161,7 @@ impl Gateway {
                 Some(deadline) => {
                     let wait = wait.min(WAIT_WHEN_STOPPING_MAX);
                     if Instant::now() + wait >= deadline {
-                        return Err(AgentError::Unavailable {
-                            call: call.name(),
-                            reason,
-                        });
+                        return Err(AgentError::Unavailable { call: call.name(), reason });
                     }
                     sleep(wait).await;
                 }
@@ -224,10 +185,7 @@ fn is_passing(status: StatusCode) -> bool {
 
 /// Whether the agent has to end: nothing it sends would be taken.
 fn is_final(status: StatusCode) -> bool {
-    matches!(
-        status,
-        StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN
-    )
+    matches!(status, StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
 }
 
 fn canceled(call: &Call<'_>, reply: &Reply) -> Result<(), AgentError> {
@@ -239,18 +197,11 @@ fn canceled(call: &Call<'_>, reply: &Reply) -> Result<(), AgentError> {
 }
 
 fn refused(call: &Call<'_>, reply: &Reply) -> AgentError {
-    AgentError::Refused {
-        call: call.name(),
-        status: reply.status,
-        message: reply.error_message(),
-    }
+    AgentError::Refused { call: call.name(), status: reply.status, message: reply.error_message() }
 }
 
 fn malformed(call: &Call<'_>, reason: &str) -> AgentError {
-    AgentError::Malformed {
-        call: call.name(),
-        reason: reason.to_owned(),
-    }
+    AgentError::Malformed { call: call.name(), reason: reason.to_owned() }
 }
 
 /// Different for agents that start together, which is all that jitter needs.

@@ -34,18 +34,13 @@ pub(crate) struct ModelServer {
 
 impl ModelServer {
     pub(crate) fn new(endpoint: &str) -> Result<Self, AgentError> {
-        Ok(ModelServer {
-            client: Client::new(endpoint, None)?.with_timeout(CHECK_MAX),
-            failures: 0,
-        })
+        Ok(ModelServer { client: Client::new(endpoint, None)?.with_timeout(CHECK_MAX), failures: 0 })
     }
 
     /// One check that has to be good.
     pub(crate) async fn require(&self) -> Result<(), AgentError> {
         let endpoint = self.client.base_url().to_owned();
-        self.ask()
-            .await
-            .map_err(|reason| AgentError::ModelServer { endpoint, reason })
+        self.ask().await.map_err(|reason| AgentError::ModelServer { endpoint, reason })
     }
 
     /// One check, counted.
@@ -61,11 +56,7 @@ impl ModelServer {
             Err(reason) => {
                 self.failures = self.failures.saturating_add(1);
                 tracing::warn!(failures = self.failures, reason, "the model server does not answer");
-                if self.failures < HEALTH_FAILURES_MAX {
-                    Health::Doubtful
-                } else {
-                    Health::Down
-                }
+                if self.failures < HEALTH_FAILURES_MAX { Health::Doubtful } else { Health::Down }
             }
         }
     }

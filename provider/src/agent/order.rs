@@ -60,11 +60,7 @@ impl OrderState {
             value => value.as_u64()?,
         };
         let open = matches!(status.as_str(), "open" | "partially_filled");
-        Some(OrderState {
-            status,
-            open,
-            remaining,
-        })
+        Some(OrderState { status, open, remaining })
     }
 }
 
@@ -82,32 +78,18 @@ mod tests {
     #[test]
     fn only_resting_orders_are_open() {
         let parse = |status: &str| OrderState::parse(&json!({"status": status, "remaining": 5})).unwrap();
-        for (status, open) in [
-            ("open", true),
-            ("partially_filled", true),
-            ("filled", false),
-            ("canceled", false),
-            ("expired", false),
-        ] {
-            assert_eq!(
-                parse(status),
-                OrderState {
-                    status: status.to_owned(),
-                    open,
-                    remaining: 5
-                }
-            );
+        for (status, open) in
+            [("open", true), ("partially_filled", true), ("filled", false), ("canceled", false), ("expired", false)]
+        {
+            assert_eq!(parse(status), OrderState { status: status.to_owned(), open, remaining: 5 });
         }
     }
 
     #[test]
     fn answer_without_status_or_remaining_is_not_understood() {
-        for body in [
-            json!({"status": "open"}),
-            json!({"remaining": 1}),
-            json!({"status": 1, "remaining": 1}),
-            json!([]),
-        ] {
+        for body in
+            [json!({"status": "open"}), json!({"remaining": 1}), json!({"status": 1, "remaining": 1}), json!([])]
+        {
             assert_eq!(OrderState::parse(&body), None, "{body}");
         }
     }

@@ -14,11 +14,7 @@ pub(crate) struct Stop {
 
 impl Stop {
     pub(crate) fn new(signal: impl Future<Output = ()> + Send + 'static, grace: Duration) -> Self {
-        Stop {
-            signal: Box::pin(signal),
-            grace,
-            deadline: None,
-        }
+        Stop { signal: Box::pin(signal), grace, deadline: None }
     }
 
     /// A stop that is never called.

@@ -42,13 +42,7 @@ impl ApiError {
 
     /// There is nothing at this path, or not with this method, or the body cannot be read.
     pub(crate) fn http(status: StatusCode, message: impl Into<String>) -> Self {
-        ApiError {
-            status,
-            message: message.into(),
-            kind: "invalid_request_error",
-            param: None,
-            code: None,
-        }
+        ApiError { status, message: message.into(), kind: "invalid_request_error", param: None, code: None }
     }
 
     /// The failure that the failure rate asks for.

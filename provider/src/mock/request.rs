@@ -67,33 +67,18 @@ impl ChatRequest {
         let model = model(&fields, options)?;
         let prompt_tokens = prompt_tokens(&fields)?;
         if whole_number(&fields, "n")?.is_some_and(|n| n != 1) {
-            return Err(ApiError::invalid(
-                Some("n"),
-                "`n` must be 1: this server gives one choice",
-            ));
+            return Err(ApiError::invalid(Some("n"), "`n` must be 1: this server gives one choice"));
         }
         let limit = completion_limit(&fields)?.unwrap_or(u64::from(options.default_tokens));
         let told = told_tokens(&fields, header)?;
         let tokens = told.map_or(limit, |told| told.min(limit));
-        let completion_tokens = u32::try_from(tokens)
-            .ok()
-            .filter(|tokens| *tokens <= COMPLETION_TOKENS_MAX);
+        let completion_tokens = u32::try_from(tokens).ok().filter(|tokens| *tokens <= COMPLETION_TOKENS_MAX);
         let Some(completion_tokens) = completion_tokens else {
             let message = format!("this server answers with at most {COMPLETION_TOKENS_MAX} tokens, not {tokens}");
             return Err(ApiError::invalid(Some("max_tokens"), message));
         };
-        let finish_reason = if tokens < limit {
-            FinishReason::Stop
-        } else {
-            FinishReason::Length
-        };
-        Ok(ChatRequest {
-            model,
-            prompt_tokens,
-            completion_tokens,
-            finish_reason,
-            stream: stream(&fields)?,
-        })
+        let finish_reason = if tokens < limit { FinishReason::Stop } else { FinishReason::Length };
+        Ok(ChatRequest { model, prompt_tokens, completion_tokens, finish_reason, stream: stream(&fields)? })
     }
 }
 
@@ -130,14 +115,10 @@ fn message_words(message: &Value) -> Result<u64, ApiError> {
         // An assistant's message that only calls tools has no content.
         None => Ok(0),
         Some(Value::String(text)) => Ok(words(text)),
-        Some(Value::Array(parts)) => Ok(parts
-            .iter()
-            .filter_map(|part| part.get("text")?.as_str())
-            .map(words)
-            .sum::<u64>()),
-        Some(_) => Err(invalid(
-            "the content of a message must be a string or an array of parts",
-        )),
+        Some(Value::Array(parts)) => {
+            Ok(parts.iter().filter_map(|part| part.get("text")?.as_str()).map(words).sum::<u64>())
+        }
+        Some(_) => Err(invalid("the content of a message must be a string or an array of parts")),
     }
 }
 
@@ -165,10 +146,7 @@ fn told_tokens(fields: &Map<String, Value>, header: Option<&HeaderValue>) -> Res
     };
     match header.to_str().ok().and_then(|text| text.trim().parse().ok()) {
         Some(tokens) => Ok(Some(tokens)),
-        None => Err(ApiError::invalid(
-            Some(MOCK_TOKENS_HEADER),
-            "`x-mock-tokens` must be a whole number",
-        )),
+        None => Err(ApiError::invalid(Some(MOCK_TOKENS_HEADER), "`x-mock-tokens` must be a whole number")),
     }
 }
 
@@ -177,10 +155,7 @@ fn stream(fields: &Map<String, Value>) -> Result<Option<StreamUsage>, ApiError> 
         None => None,
         Some(Value::Object(options)) => Some(options),
         Some(_) => {
-            return Err(ApiError::invalid(
-                Some("stream_options"),
-                "`stream_options` must be an object",
-            ));
+            return Err(ApiError::invalid(Some("stream_options"), "`stream_options` must be an object"));
         }
     };
     let option = |name| options.map_or(Ok(false), |options| flag(options, name));
@@ -210,10 +185,7 @@ fn whole_number(fields: &Map<String, Value>, name: &'static str) -> Result<Optio
         None => Ok(None),
         Some(value) => match value.as_u64() {
             Some(number) => Ok(Some(number)),
-            None => Err(ApiError::invalid(
-                Some(name),
-                format!("`{name}` must be a whole number"),
-            )),
+            None => Err(ApiError::invalid(Some(name), format!("`{name}` must be a whole number"))),
         },
     }
 }
@@ -235,32 +207,19 @@ mod tests {
 
     fn check_tokens(change: Value, tokens: u32, finish_reason: FinishReason) {
         let request = parse(change.clone()).unwrap();
-        assert_eq!(
-            (request.completion_tokens, request.finish_reason),
-            (tokens, finish_reason),
-            "{change}"
-        );
+        assert_eq!((request.completion_tokens, request.finish_reason), (tokens, finish_reason), "{change}");
     }
 
     fn check_refused(change: Value, param: &str) {
         let error = parse(change.clone()).unwrap_err();
-        assert_eq!(
-            (error.status, error.param),
-            (StatusCode::BAD_REQUEST, Some(param)),
-            "{change}: {}",
-            error.message
-        );
+        assert_eq!((error.status, error.param), (StatusCode::BAD_REQUEST, Some(param)), "{change}: {}", error.message);
     }
 
     #[test]
     fn answer_is_as_long_as_told_and_never_longer_than_allowed() {
         check_tokens(json!({}), 128, FinishReason::Length);
         check_tokens(json!({"max_tokens": 10}), 10, FinishReason::Length);
-        check_tokens(
-            json!({"max_tokens": 10, "max_completion_tokens": 7}),
-            7,
-            FinishReason::Length,
-        );
+        check_tokens(json!({"max_tokens": 10, "max_completion_tokens": 7}), 7, FinishReason::Length);
         check_tokens(json!({"max_tokens": 10, "mock_tokens": 4}), 4, FinishReason::Stop);
         check_tokens(json!({"max_tokens": 10, "mock_tokens": 10}), 10, FinishReason::Length);
         check_tokens(json!({"max_tokens": 10, "mock_tokens": 400}), 10, FinishReason::Length);
@@ -284,12 +243,7 @@ mod tests {
             {"role": "user", "content": [{"type": "text", "text": "one two"}, {"type": "image_url"}]},
         ]}));
         assert_eq!(request.unwrap().prompt_tokens, 5);
-        assert_eq!(
-            parse(json!({"messages": [{"role": "user", "content": "  "}]}))
-                .unwrap()
-                .prompt_tokens,
-            1
-        );
+        assert_eq!(parse(json!({"messages": [{"role": "user", "content": "  "}]})).unwrap().prompt_tokens, 1);
     }
 
     #[test]
@@ -334,19 +288,13 @@ mod tests {
 
     #[test]
     fn only_served_models_are_answered() {
-        let options = MockOptions {
-            models: vec!["gpt4".to_owned()],
-            ..MockOptions::default()
-        };
+        let options = MockOptions { models: vec!["gpt4".to_owned()], ..MockOptions::default() };
         let parse = |model: &str| {
             let body = json!({"model": model, "messages": [{"content": "a"}]}).to_string();
             ChatRequest::parse(body.as_bytes(), None, &options)
         };
         assert_eq!(parse("gpt4").unwrap().model, "gpt4");
         let error = parse("gpt5").unwrap_err();
-        assert_eq!(
-            (error.status, error.code),
-            (StatusCode::NOT_FOUND, Some("model_not_found"))
-        );
+        assert_eq!((error.status, error.code), (StatusCode::NOT_FOUND, Some("model_not_found")));
     }
 }

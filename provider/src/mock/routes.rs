@@ -47,12 +47,7 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn new(options: MockOptions, port: u16, counters: Arc<Counters>) -> Arc<Self> {
-        Arc::new(Shared {
-            options,
-            port,
-            created: unix_s(),
-            counters,
-        })
+        Arc::new(Shared { options, port, created: unix_s(), counters })
     }
 
     /// Whether the request with this number is one of those that fail.
@@ -96,26 +91,12 @@ async fn chat_completions(
         return ApiError::drawn_failure().into_response();
     }
     let under_way = UnderWay::begin(&shared.counters, request.prompt_tokens);
-    let schedule = Schedule {
-        first_token: shared.options.first_token,
-        tokens_per_s: shared.options.tokens_per_s,
-    };
+    let schedule = Schedule { first_token: shared.options.first_token, tokens_per_s: shared.options.tokens_per_s };
     let id = format!("chatcmpl-mock-{:05}-{number:08}", shared.port);
     let stream = request.stream;
-    let answer = Answer {
-        id,
-        created: unix_s(),
-        seed: shared.options.seed,
-        request,
-    };
+    let answer = Answer { id, created: unix_s(), seed: shared.options.seed, request };
     match stream {
-        Some(usage) => streamed(Generation {
-            answer,
-            usage,
-            schedule,
-            start,
-            under_way,
-        }),
+        Some(usage) => streamed(Generation { answer, usage, schedule, start, under_way }),
         None => plain(answer, schedule, start, under_way).await,
     }
 }
@@ -131,10 +112,7 @@ async fn plain(answer: Answer, schedule: Schedule, start: Instant, mut under_way
 }
 
 fn streamed(generation: Generation) -> Response {
-    let headers = [
-        (header::CONTENT_TYPE, "text/event-stream; charset=utf-8"),
-        (header::CACHE_CONTROL, "no-cache"),
-    ];
+    let headers = [(header::CONTENT_TYPE, "text/event-stream; charset=utf-8"), (header::CACHE_CONTROL, "no-cache")];
     (headers, generation.into_body()).into_response()
 }
 
@@ -160,14 +138,9 @@ async fn not_found(uri: Uri) -> ApiError {
 }
 
 async fn method_not_allowed(uri: Uri) -> ApiError {
-    ApiError::http(
-        StatusCode::METHOD_NOT_ALLOWED,
-        format!("{} does not take this method", uri.path()),
-    )
+    ApiError::http(StatusCode::METHOD_NOT_ALLOWED, format!("{} does not take this method", uri.path()))
 }
 
 fn unix_s() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs())
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

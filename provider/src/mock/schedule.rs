@@ -58,30 +58,18 @@ mod tests {
     fn due_by_and_due_at_agree_to_the_nanosecond() {
         let nanosecond = Duration::from_nanos(1);
         for tokens_per_s in [1, 3, 7, 60, 999, 1_000_000, u32::MAX] {
-            let schedule = Schedule {
-                first_token: Duration::from_millis(5),
-                tokens_per_s,
-            };
+            let schedule = Schedule { first_token: Duration::from_millis(5), tokens_per_s };
             for index in (0..1_000).chain([999_999, 1_048_576]) {
                 let due = schedule.due_at(index);
-                assert!(
-                    schedule.due_by(due) > index,
-                    "{index} at {tokens_per_s}/s is due at {due:?}"
-                );
-                assert!(
-                    schedule.due_by(due - nanosecond) <= index,
-                    "{index} at {tokens_per_s}/s was due earlier"
-                );
+                assert!(schedule.due_by(due) > index, "{index} at {tokens_per_s}/s is due at {due:?}");
+                assert!(schedule.due_by(due - nanosecond) <= index, "{index} at {tokens_per_s}/s was due earlier");
             }
         }
     }
 
     #[test]
     fn nothing_is_due_before_the_first_token_and_everything_with_it_at_no_rate() {
-        let schedule = Schedule {
-            first_token: Duration::from_millis(5),
-            tokens_per_s: 0,
-        };
+        let schedule = Schedule { first_token: Duration::from_millis(5), tokens_per_s: 0 };
         assert_eq!(schedule.due_by(Duration::from_micros(4_999)), 0);
         assert_eq!(schedule.due_by(Duration::from_millis(5)), u32::MAX);
         assert_eq!(schedule.complete_at(1_000), Duration::from_millis(5));
@@ -89,10 +77,7 @@ mod tests {
 
     #[test]
     fn whole_answer_takes_first_token_and_all_tokens() {
-        let schedule = Schedule {
-            first_token: Duration::from_millis(200),
-            tokens_per_s: 50,
-        };
+        let schedule = Schedule { first_token: Duration::from_millis(200), tokens_per_s: 50 };
         assert_eq!(schedule.due_at(0), Duration::from_millis(200));
         assert_eq!(schedule.complete_at(100), Duration::from_millis(2_200));
     }

@@ -83,17 +83,12 @@ pub(crate) struct UnderWay {
 impl UnderWay {
     pub(crate) fn begin(counters: &Arc<Counters>, prompt_tokens: u64) -> Self {
         counters.prompt_tokens.fetch_add(prompt_tokens, Ordering::Relaxed);
-        UnderWay {
-            counters: Arc::clone(counters),
-            complete: false,
-        }
+        UnderWay { counters: Arc::clone(counters), complete: false }
     }
 
     /// Counts tokens that are handed to the connection.
     pub(crate) fn hand_out(&self, tokens: u32) {
-        self.counters
-            .completion_tokens
-            .fetch_add(u64::from(tokens), Ordering::Relaxed);
+        self.counters.completion_tokens.fetch_add(u64::from(tokens), Ordering::Relaxed);
     }
 
     /// The answer is whole.

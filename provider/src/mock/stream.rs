@@ -33,12 +33,7 @@ pub(crate) struct Generation {
 impl Generation {
     /// The body of the response.
     pub(crate) fn into_body(self) -> Body {
-        let writer = Writer {
-            prefix: chunk_prefix(&self.answer),
-            generation: self,
-            produced: 0,
-            phase: Phase::Role,
-        };
+        let writer = Writer { prefix: chunk_prefix(&self.answer), generation: self, produced: 0, phase: Phase::Role };
         Body::from_stream(stream::unfold(writer, Writer::next))
     }
 }
@@ -66,12 +61,7 @@ impl Writer {
         if self.phase == Phase::Done {
             return None;
         }
-        let Generation {
-            schedule,
-            start,
-            ref answer,
-            ..
-        } = self.generation;
+        let Generation { schedule, start, ref answer, .. } = self.generation;
         let total = answer.request.completion_tokens;
         sleep_until(start + schedule.due_at(self.produced)).await;
         // The clock has passed the next token's time, so at least that one is due.

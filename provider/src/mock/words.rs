@@ -33,10 +33,6 @@ mod tests {
         assert_eq!(answer.split_whitespace().count(), 1_000);
         assert_eq!(answer, text(7, 1_000));
         assert!(answer.starts_with(' '));
-        assert!(
-            answer
-                .chars()
-                .all(|letter| letter == ' ' || letter.is_ascii_lowercase())
-        );
+        assert!(answer.chars().all(|letter| letter == ' ' || letter.is_ascii_lowercase()));
     }
 }

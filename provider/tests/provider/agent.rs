@@ -53,12 +53,7 @@ async fn start(prepare: impl FnOnce(&FakeGateway), change: impl FnOnce(&mut Agen
     let agent = tokio::spawn(agent::run(options, async {
         stopped.await.ok();
     }));
-    Scene {
-        gateway,
-        mock,
-        agent,
-        stop,
-    }
+    Scene { gateway, mock, agent, stop }
 }
 
 impl Scene {
@@ -87,41 +82,23 @@ async fn agent_registers_quotes_the_right_price_and_withdraws_at_stop() {
     scene.until_quoted(1).await;
     {
         let book = scene.gateway.book();
-        assert_eq!(
-            book.registered,
-            [json!({"endpoint": format!("http://{}/v1", scene.mock.address())})]
-        );
+        assert_eq!(book.registered, [json!({"endpoint": format!("http://{}/v1", scene.mock.address())})]);
         let mut order = book.orders[0].body.clone();
         let client_order_id = order.as_object_mut().unwrap().remove("client_order_id").unwrap();
         let prefix = format!("agent-{}-", std::process::id());
-        assert!(
-            client_order_id.as_str().unwrap().starts_with(&prefix),
-            "{client_order_id}"
-        );
+        assert!(client_order_id.as_str().unwrap().starts_with(&prefix), "{client_order_id}");
         let expected = json!({"side": "ask", "type": "limit", "instrument": "gpt4", "price": "0.00135000",
             "quantity": CAPACITY, "time_in_force": "gtc", "latency_ms": 400, "throughput_tps": 60,
             "gpu": "h100", "region": "us"});
         assert_eq!(order, expected);
     }
     eventually("the quote is looked after", || scene.gateway.book().looks > 3).await;
-    assert_eq!(
-        scene.gateway.book().orders.len(),
-        1,
-        "a quote that nobody took is left alone"
-    );
+    assert_eq!(scene.gateway.book().orders.len(), 1, "a quote that nobody took is left alone");
 
-    let Scene {
-        gateway, agent, stop, ..
-    } = scene;
+    let Scene { gateway, agent, stop, .. } = scene;
     stop.send(()).unwrap();
     let report = timeout(DEADLINE, agent).await.unwrap().unwrap().unwrap();
-    assert_eq!(
-        report,
-        AgentReport {
-            quotes_placed: 1,
-            earned: Some("12.34500000".to_owned())
-        }
-    );
+    assert_eq!(report, AgentReport { quotes_placed: 1, earned: Some("12.34500000".to_owned()) });
     assert_eq!(gateway.book().orders[0].status, "canceled");
 }
 
@@ -174,10 +151,7 @@ async fn quote_that_runs_low_is_replaced_and_never_doubled() {
     scene.until_quoted(2).await;
     {
         let mut book = scene.gateway.book();
-        assert_eq!(
-            (book.orders[0].status, book.orders[1].remaining),
-            ("canceled", CAPACITY)
-        );
+        assert_eq!((book.orders[0].status, book.orders[1].remaining), ("canceled", CAPACITY));
         assert_ne!(book.sent[0], book.sent[1]);
         book.orders[1].status = "filled";
         book.orders[1].remaining = 0;
@@ -200,21 +174,12 @@ async fn quote_that_the_gateway_has_forgotten_is_placed_afresh() {
 
 #[tokio::test]
 async fn dead_model_server_takes_the_quote_out_and_its_return_brings_it_back() {
-    let Scene {
-        gateway,
-        mock,
-        agent,
-        stop,
-    } = start(|_| {}, |_| {}).await;
+    let Scene { gateway, mock, agent, stop } = start(|_| {}, |_| {}).await;
     eventually("the quote rests", || gateway.book().open() == 1).await;
     let address = mock.address();
     mock.stop().await;
     eventually("the quote is withdrawn", || gateway.book().open() == 0).await;
-    assert_eq!(
-        gateway.book().orders.len(),
-        1,
-        "nothing is quoted while the model server is down"
-    );
+    assert_eq!(gateway.book().orders.len(), 1, "nothing is quoted while the model server is down");
 
     let mock = Mock::start(TcpListener::bind(address).await.unwrap(), at_once()).await;
     eventually("the quote is back", || gateway.book().open() == 1).await;
@@ -252,16 +217,7 @@ async fn endpoint_without_models_is_no_model_server() {
 async fn unknown_key_ends_the_agent_with_the_gateways_words() {
     let scene = start(|gateway| gateway.book().key = Some("another"), |_| {}).await;
     let error = scene.ended().await.unwrap_err();
-    assert!(
-        matches!(
-            error,
-            AgentError::Refused {
-                status: StatusCode::UNAUTHORIZED,
-                ..
-            }
-        ),
-        "{error:?}"
-    );
+    assert!(matches!(error, AgentError::Refused { status: StatusCode::UNAUTHORIZED, .. }), "{error:?}");
     assert!(error.to_string().contains("this key is not known here"), "{error}");
 }
 
@@ -287,23 +243,14 @@ async fn order_that_is_refused_for_now_is_tried_again_as_a_new_one() {
 
 #[tokio::test]
 async fn stop_while_the_gateway_is_away_at_the_start_ends_at_once() {
-    let scene = start(
-        |gateway| gateway.book().away = true,
-        |options| options.stop_grace = DEADLINE,
-    )
-    .await;
+    let scene = start(|gateway| gateway.book().away = true, |options| options.stop_grace = DEADLINE).await;
     eventually("the agent is turned away", || scene.gateway.book().turned_away > 0).await;
     assert_eq!(scene.stop().await.unwrap().quotes_placed, 0);
 }
 
 #[tokio::test]
 async fn stop_while_the_gateway_is_away_waits_for_it_within_the_grace() {
-    let Scene {
-        gateway,
-        agent,
-        stop,
-        mock: _mock,
-    } = start(|_| {}, |options| options.stop_grace = DEADLINE).await;
+    let Scene { gateway, agent, stop, mock: _mock } = start(|_| {}, |options| options.stop_grace = DEADLINE).await;
     eventually("the quote rests", || gateway.book().open() == 1).await;
     gateway.book().away = true;
     stop.send(()).unwrap();

@@ -20,14 +20,8 @@ struct Running(Child);
 impl Running {
     fn start(arguments: &[&str], key: Option<&str>) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_gollem-provider"));
-        command
-            .args(arguments)
-            .env_remove("GOLLEM_API_KEY")
-            .env_remove("RUST_LOG");
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        command.args(arguments).env_remove("GOLLEM_API_KEY").env_remove("RUST_LOG");
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         if let Some(key) = key {
             command.env("GOLLEM_API_KEY", key);
         }
@@ -37,17 +31,12 @@ impl Running {
     /// The first line of standard output.
     fn line(&mut self) -> String {
         let mut line = String::new();
-        BufReader::new(self.0.stdout.as_mut().unwrap())
-            .read_line(&mut line)
-            .unwrap();
+        BufReader::new(self.0.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
         line
     }
 
     fn terminate(&self) {
-        let status = Command::new("kill")
-            .args(["-TERM", &self.0.id().to_string()])
-            .status()
-            .unwrap();
+        let status = Command::new("kill").args(["-TERM", &self.0.id().to_string()]).status().unwrap();
         assert!(status.success());
     }
 
@@ -80,10 +69,7 @@ async fn mock_tells_its_address_serves_and_ends_well_on_sigterm() {
     let line = command.line();
     let url = line.trim().strip_prefix("listening on ").unwrap();
     let (status, models) = Client::new(url, None).unwrap().get("/v1/models").await.unwrap();
-    assert_eq!(
-        (status, models["data"][0]["id"].as_str()),
-        (StatusCode::OK, Some("gpt4"))
-    );
+    assert_eq!((status, models["data"][0]["id"].as_str()), (StatusCode::OK, Some("gpt4")));
     command.terminate();
     let (status, log) = command.ended().await;
     assert!(status.success(), "{log}");
@@ -96,17 +82,13 @@ async fn mock_names_the_port_that_is_taken() {
     let address = listener.local_addr().unwrap().to_string();
     let (status, log) = Running::start(&["mock", "--listen", &address], None).ended().await;
     assert_eq!(status.code(), Some(1));
-    assert!(
-        log.contains(&format!("cannot listen on {address}")) && log.contains("in use"),
-        "{log}"
-    );
+    assert!(log.contains(&format!("cannot listen on {address}")) && log.contains("in use"), "{log}");
 }
 
 #[tokio::test]
 async fn agent_without_a_key_says_where_it_looks() {
-    let (status, log) = Running::start(&agent_arguments("http://127.0.0.1:1", "http://127.0.0.1:1"), None)
-        .ended()
-        .await;
+    let (status, log) =
+        Running::start(&agent_arguments("http://127.0.0.1:1", "http://127.0.0.1:1"), None).ended().await;
     assert_eq!(status.code(), Some(1));
     assert!(log.contains("GOLLEM_API_KEY") && log.contains("--key-file"), "{log}");
 }
@@ -128,15 +110,6 @@ async fn agent_quotes_withdraws_on_sigterm_and_tells_its_earnings() {
 
 fn agent_arguments<'a>(gateway: &'a str, endpoint: &'a str) -> Vec<&'a str> {
     let mut arguments = vec!["agent", "--gateway", gateway, "--endpoint", endpoint, "--model", "gpt4"];
-    arguments.extend([
-        "--price",
-        "1.35",
-        "--latency-ms",
-        "400",
-        "--throughput-tps",
-        "60",
-        "--capacity",
-        "1000",
-    ]);
+    arguments.extend(["--price", "1.35", "--latency-ms", "400", "--throughput-tps", "60", "--capacity", "1000"]);
     arguments
 }

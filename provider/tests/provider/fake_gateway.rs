@@ -70,20 +70,14 @@ pub(crate) struct FakeGateway {
 
 impl FakeGateway {
     pub(crate) async fn start() -> Self {
-        let book = Arc::new(Mutex::new(Book {
-            key: Some("sk-provider"),
-            ..Book::default()
-        }));
+        let book = Arc::new(Mutex::new(Book { key: Some("sk-provider"), ..Book::default() }));
         let router = Router::new()
             .route("/v1/provider", put(register))
             .route("/v1/orders", post(place))
             .route("/v1/orders/{id}", get(look).delete(cancel))
             .route("/v1/balance", get(balance))
             .with_state(Arc::clone(&book));
-        FakeGateway {
-            book,
-            server: serve(router).await,
-        }
+        FakeGateway { book, server: serve(router).await }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -104,9 +98,7 @@ fn error(status: StatusCode, message: &str) -> Response {
 
 fn overloaded() -> Response {
     let mut response = error(StatusCode::SERVICE_UNAVAILABLE, "overloaded");
-    response
-        .headers_mut()
-        .insert(header::RETRY_AFTER, header::HeaderValue::from_static("0"));
+    response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static("0"));
     response
 }
 
@@ -142,18 +134,10 @@ async fn place(State(book): Shared, headers: HeaderMap, Json(body): Json<Value>)
         Some(Mishap::Refused(status, message)) => return error(status, message),
         Some(Mishap::AnswerLost) | None => {}
     }
-    let known = book
-        .orders
-        .iter()
-        .position(|order| order.client_order_id == client_order_id);
+    let known = book.orders.iter().position(|order| order.client_order_id == client_order_id);
     let index = known.unwrap_or_else(|| {
         let remaining = body["quantity"].as_u64().unwrap();
-        book.orders.push(FakeOrder {
-            client_order_id,
-            status: "open",
-            remaining,
-            body,
-        });
+        book.orders.push(FakeOrder { client_order_id, status: "open", remaining, body });
         book.orders.len() - 1
     });
     if mishap.is_some() {
@@ -196,10 +180,7 @@ async fn balance(State(book): Shared, headers: HeaderMap) -> Response {
 }
 
 fn index(id: &str, book: &Book) -> Option<usize> {
-    id.strip_prefix("ord_")?
-        .parse()
-        .ok()
-        .filter(|index| *index < book.orders.len())
+    id.strip_prefix("ord_")?.parse().ok().filter(|index| *index < book.orders.len())
 }
 
 fn view(index: usize, order: &FakeOrder) -> Value {

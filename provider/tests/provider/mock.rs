@@ -31,23 +31,13 @@ async fn plain_answer_has_exactly_the_tokens_asked_for() {
     assert!(answer["id"].as_str().unwrap().starts_with("chatcmpl-"));
     let choice = &answer["choices"][0];
     assert_eq!(choice["message"]["role"], "assistant");
-    assert_eq!(
-        choice["message"]["content"]
-            .as_str()
-            .unwrap()
-            .split_whitespace()
-            .count(),
-        44
-    );
+    assert_eq!(choice["message"]["content"].as_str().unwrap().split_whitespace().count(), 44);
     assert_eq!(choice["finish_reason"], "length");
     let usage = json!({"prompt_tokens": 5, "completion_tokens": 44, "total_tokens": 49,
         "prompt_tokens_details": {"cached_tokens": 0}});
     assert_eq!(answer["usage"], usage);
 
-    let (_, answer) = client
-        .post(PATH, &chat(json!({"max_tokens": 44, "mock_tokens": 3})))
-        .await
-        .unwrap();
+    let (_, answer) = client.post(PATH, &chat(json!({"max_tokens": 44, "mock_tokens": 3}))).await.unwrap();
     assert_eq!(answer["choices"][0]["finish_reason"], "stop");
     assert_eq!(answer["usage"]["completion_tokens"], 3);
     mock.stop().await;
@@ -57,9 +47,7 @@ async fn plain_answer_has_exactly_the_tokens_asked_for() {
 async fn header_tells_how_many_tokens_come_back() {
     let mock = start_mock(at_once()).await;
     let headers = [("x-mock-tokens", "7")];
-    let response = RawClient::new()
-        .post(mock.address(), &headers, chat(json!({"max_tokens": 44})).to_string())
-        .await;
+    let response = RawClient::new().post(mock.address(), &headers, chat(json!({"max_tokens": 44})).to_string()).await;
     let answer: Value = serde_json::from_slice(&response.into_body().collect().await.unwrap().to_bytes()).unwrap();
     assert_eq!(answer["usage"]["completion_tokens"], 7);
     mock.stop().await;
@@ -67,38 +55,23 @@ async fn header_tells_how_many_tokens_come_back() {
 
 #[tokio::test]
 async fn plain_answer_takes_its_time() {
-    let options = MockOptions {
-        first_token: Duration::from_millis(30),
-        tokens_per_s: 1_000,
-        ..at_once()
-    };
+    let options = MockOptions { first_token: Duration::from_millis(30), tokens_per_s: 1_000, ..at_once() };
     let mock = start_mock(options).await;
     let start = Instant::now();
-    client(&mock)
-        .post(PATH, &chat(json!({"max_tokens": 50})))
-        .await
-        .unwrap();
+    client(&mock).post(PATH, &chat(json!({"max_tokens": 50}))).await.unwrap();
     assert!(start.elapsed() >= Duration::from_millis(80), "{:?}", start.elapsed());
     mock.stop().await;
 }
 
 #[tokio::test]
 async fn stats_are_what_the_clients_saw() {
-    let mock = start_mock(MockOptions {
-        failure_rate_ppm: 300_000,
-        seed: 11,
-        ..at_once()
-    })
-    .await;
+    let mock = start_mock(MockOptions { failure_rate_ppm: 300_000, seed: 11, ..at_once() }).await;
     let client = client(&mock);
     let mut seen = MockStats::default();
     for tokens in 1..=60 {
         // Every tenth request is wrong.
         let max_tokens = if tokens % 10 == 0 { 0 } else { tokens };
-        let (status, answer) = client
-            .post(PATH, &chat(json!({"max_tokens": max_tokens})))
-            .await
-            .unwrap();
+        let (status, answer) = client.post(PATH, &chat(json!({"max_tokens": max_tokens}))).await.unwrap();
         seen.requests += 1;
         match status {
             StatusCode::OK => {
@@ -120,12 +93,7 @@ async fn stats_are_what_the_clients_saw() {
 #[tokio::test]
 async fn same_seed_fails_the_same_requests() {
     let outcomes = async |seed| {
-        let mock = start_mock(MockOptions {
-            failure_rate_ppm: 200_000,
-            seed,
-            ..at_once()
-        })
-        .await;
+        let mock = start_mock(MockOptions { failure_rate_ppm: 200_000, seed, ..at_once() }).await;
         let client = client(&mock);
         let mut failed = Vec::new();
         for number in 0..50 {
@@ -147,17 +115,10 @@ async fn same_seed_fails_the_same_requests() {
 #[tokio::test]
 async fn failure_rates_of_none_and_all_are_exact() {
     for (failure_rate_ppm, expected) in [(0, StatusCode::OK), (1_000_000, StatusCode::INTERNAL_SERVER_ERROR)] {
-        let mock = start_mock(MockOptions {
-            failure_rate_ppm,
-            ..at_once()
-        })
-        .await;
+        let mock = start_mock(MockOptions { failure_rate_ppm, ..at_once() }).await;
         let client = client(&mock);
         for _ in 0..20 {
-            assert_eq!(
-                client.post(PATH, &chat(json!({"max_tokens": 1}))).await.unwrap().0,
-                expected
-            );
+            assert_eq!(client.post(PATH, &chat(json!({"max_tokens": 1}))).await.unwrap().0, expected);
         }
         mock.stop().await;
     }
@@ -165,11 +126,7 @@ async fn failure_rates_of_none_and_all_are_exact() {
 
 #[tokio::test]
 async fn errors_have_the_shape_of_the_openai_api() {
-    let mock = start_mock(MockOptions {
-        models: vec!["gpt4".to_owned()],
-        ..at_once()
-    })
-    .await;
+    let mock = start_mock(MockOptions { models: vec!["gpt4".to_owned()], ..at_once() }).await;
     let raw = RawClient::new();
     let check = async |body: String, status: StatusCode, param: Value, code: Value| {
         let response = raw.post(mock.address(), &[], body.clone()).await;
@@ -182,30 +139,17 @@ async fn errors_have_the_shape_of_the_openai_api() {
     };
     let bad = StatusCode::BAD_REQUEST;
     check("{\"model\":".to_owned(), bad, Value::Null, Value::Null).await;
-    check(
-        json!({"model": "gpt4"}).to_string(),
-        bad,
-        json!("messages"),
-        Value::Null,
-    )
-    .await;
+    check(json!({"model": "gpt4"}).to_string(), bad, json!("messages"), Value::Null).await;
     check(chat(json!({"n": 3})).to_string(), bad, json!("n"), Value::Null).await;
-    check(
-        chat(json!({"model": "x"})).to_string(),
-        StatusCode::NOT_FOUND,
-        json!("model"),
-        json!("model_not_found"),
-    )
-    .await;
+    check(chat(json!({"model": "x"})).to_string(), StatusCode::NOT_FOUND, json!("model"), json!("model_not_found"))
+        .await;
     mock.stop().await;
 }
 
 #[tokio::test]
 async fn body_over_the_limit_is_refused() {
     let mock = start_mock(at_once()).await;
-    let response = RawClient::new()
-        .post(mock.address(), &[], vec![b' '; BODY_BYTES_MAX + 1])
-        .await;
+    let response = RawClient::new().post(mock.address(), &[], vec![b' '; BODY_BYTES_MAX + 1]).await;
     assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
     mock.stop().await;
 }
@@ -215,21 +159,12 @@ async fn other_paths_answer_as_they_should() {
     let models = vec!["gpt4".to_owned(), "gpt3".to_owned()];
     let mock = start_mock(MockOptions { models, ..at_once() }).await;
     let client = client(&mock);
-    assert_eq!(
-        client.get("/health").await.unwrap(),
-        (StatusCode::OK, json!({"status": "ok"}))
-    );
+    assert_eq!(client.get("/health").await.unwrap(), (StatusCode::OK, json!({"status": "ok"})));
     let (_, list) = client.get("/v1/models").await.unwrap();
     assert_eq!(list["object"], "list");
-    assert_eq!(
-        (&list["data"][0]["id"], &list["data"][1]["id"]),
-        (&json!("gpt4"), &json!("gpt3"))
-    );
+    assert_eq!((&list["data"][0]["id"], &list["data"][1]["id"]), (&json!("gpt4"), &json!("gpt3")));
     let (status, answer) = client.get("/v2").await.unwrap();
-    assert_eq!(
-        (status, &answer["error"]["param"]),
-        (StatusCode::NOT_FOUND, &Value::Null)
-    );
+    assert_eq!((status, &answer["error"]["param"]), (StatusCode::NOT_FOUND, &Value::Null));
     let (status, answer) = client.get(PATH).await.unwrap();
     assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED);
     assert!(answer["error"]["message"].is_string());
@@ -238,11 +173,7 @@ async fn other_paths_answer_as_they_should() {
 
 #[tokio::test]
 async fn plain_request_whose_client_leaves_is_aborted_and_has_no_tokens() {
-    let mock = start_mock(MockOptions {
-        first_token: Duration::from_secs(3_600),
-        ..at_once()
-    })
-    .await;
+    let mock = start_mock(MockOptions { first_token: Duration::from_secs(3_600), ..at_once() }).await;
     let impatient = client(&mock).with_timeout(Duration::from_millis(50));
     assert!(impatient.post(PATH, &chat(json!({}))).await.unwrap_err().is_passing());
     eventually("the request is aborted", || mock.stats().aborted == 1).await;

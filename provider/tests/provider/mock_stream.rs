@@ -17,10 +17,7 @@ async fn stream(mock: &Mock, change: Value) -> Vec<Value> {
     let (headers, mut events, _) = read_events(response).await;
     assert_eq!(headers["content-type"], "text/event-stream; charset=utf-8");
     assert_eq!(events.pop().as_deref(), Some("[DONE]"));
-    let chunks: Vec<Value> = events
-        .iter()
-        .map(|event| serde_json::from_str(event).unwrap())
-        .collect();
+    let chunks: Vec<Value> = events.iter().map(|event| serde_json::from_str(event).unwrap()).collect();
     for chunk in &chunks {
         assert_eq!(chunk["object"], "chat.completion.chunk");
         assert_eq!(chunk["model"], body["model"]);
@@ -45,29 +42,15 @@ async fn stream_is_role_then_one_token_to_a_chunk_then_the_reason() {
     let mock = start_mock(at_once()).await;
     let chunks = stream(&mock, json!({"max_tokens": 300, "mock_tokens": 200})).await;
     assert_eq!(chunks.len(), 1 + 200 + 1);
-    assert_eq!(
-        chunks[0]["choices"][0]["delta"],
-        json!({"role": "assistant", "content": ""})
-    );
+    assert_eq!(chunks[0]["choices"][0]["delta"], json!({"role": "assistant", "content": ""}));
     let tokens = tokens(&chunks);
     assert_eq!(tokens.len(), 200);
-    assert!(
-        tokens
-            .iter()
-            .all(|token| token.starts_with(' ') && token.split_whitespace().count() == 1)
-    );
+    assert!(tokens.iter().all(|token| token.starts_with(' ') && token.split_whitespace().count() == 1));
     let (last, before) = chunks.split_last().unwrap();
-    assert!(
-        before
-            .iter()
-            .all(|chunk| chunk["choices"][0]["finish_reason"].is_null())
-    );
+    assert!(before.iter().all(|chunk| chunk["choices"][0]["finish_reason"].is_null()));
     assert_eq!(last["choices"][0]["finish_reason"], "stop");
     assert_eq!(last["choices"][0]["delta"], json!({}));
-    assert!(
-        chunks.iter().all(|chunk| chunk.get("usage").is_none()),
-        "nobody asked for the usage"
-    );
+    assert!(chunks.iter().all(|chunk| chunk.get("usage").is_none()), "nobody asked for the usage");
     assert_eq!((mock.stats().completed, mock.stats().completion_tokens), (1, 200));
     mock.stop().await;
 }
@@ -77,10 +60,7 @@ async fn streamed_text_is_the_plain_text() {
     let mock = start_mock(at_once()).await;
     let chunks = stream(&mock, json!({"max_tokens": 70, "model": "with \"quotes\"\\"})).await;
     let client = gollem_provider::client::Client::new(&format!("http://{}", mock.address()), None).unwrap();
-    let (_, plain) = client
-        .post("/v1/chat/completions", &chat(json!({"max_tokens": 70})))
-        .await
-        .unwrap();
+    let (_, plain) = client.post("/v1/chat/completions", &chat(json!({"max_tokens": 70}))).await.unwrap();
     assert_eq!(plain["choices"][0]["message"]["content"], tokens(&chunks).concat());
     assert_ne!(plain["id"], chunks[0]["id"]);
     mock.stop().await;
@@ -89,17 +69,9 @@ async fn streamed_text_is_the_plain_text() {
 #[tokio::test]
 async fn usage_comes_once_at_the_end_and_is_null_before() {
     let mock = start_mock(at_once()).await;
-    let chunks = stream(
-        &mock,
-        json!({"max_tokens": 5, "stream_options": {"include_usage": true}}),
-    )
-    .await;
+    let chunks = stream(&mock, json!({"max_tokens": 5, "stream_options": {"include_usage": true}})).await;
     let (usage, before) = chunks.split_last().unwrap();
-    assert!(
-        before
-            .iter()
-            .all(|chunk| chunk["usage"].is_null() && chunk.get("usage").is_some())
-    );
+    assert!(before.iter().all(|chunk| chunk["usage"].is_null() && chunk.get("usage").is_some()));
     assert_eq!(before.last().unwrap()["choices"][0]["finish_reason"], "length");
     assert_eq!(usage["choices"], json!([]));
     let expected = json!({"prompt_tokens": 5, "completion_tokens": 5, "total_tokens": 10,
@@ -113,10 +85,7 @@ async fn continuous_usage_counts_up_with_every_chunk() {
     let mock = start_mock(at_once()).await;
     let options = json!({"include_usage": true, "continuous_usage_stats": true});
     let chunks = stream(&mock, json!({"max_tokens": 3, "stream_options": options})).await;
-    let counts: Vec<u64> = chunks
-        .iter()
-        .map(|chunk| chunk["usage"]["completion_tokens"].as_u64().unwrap())
-        .collect();
+    let counts: Vec<u64> = chunks.iter().map(|chunk| chunk["usage"]["completion_tokens"].as_u64().unwrap()).collect();
     assert_eq!(counts, [0, 1, 2, 3, 3, 3], "role, three tokens, reason, usage");
     mock.stop().await;
 }
@@ -143,12 +112,7 @@ async fn unlimited_rate_packs_many_events_in_a_write() {
 #[tokio::test]
 async fn no_token_comes_before_it_is_due() {
     let first_token = Duration::from_millis(20);
-    let mock = start_mock(MockOptions {
-        first_token,
-        tokens_per_s: 200,
-        ..at_once()
-    })
-    .await;
+    let mock = start_mock(MockOptions { first_token, tokens_per_s: 200, ..at_once() }).await;
     let body = chat(json!({"stream": true, "max_tokens": 20})).to_string();
     let start = Instant::now();
     let mut response = RawClient::new().post(mock.address(), &[], body).await;
@@ -165,21 +129,14 @@ async fn no_token_comes_before_it_is_due() {
 
 #[tokio::test]
 async fn client_that_leaves_in_mid_stream_stops_the_generation() {
-    let mock = start_mock(MockOptions {
-        tokens_per_s: 100,
-        ..at_once()
-    })
-    .await;
+    let mock = start_mock(MockOptions { tokens_per_s: 100, ..at_once() }).await;
     let body = chat(json!({"stream": true, "max_tokens": 100_000})).to_string();
     let client = RawClient::new();
     let mut response = client.post(mock.address(), &[], body).await;
     let mut seen = 0;
     while seen < 3 {
         let frame = response.body_mut().frame().await.unwrap().unwrap();
-        seen += String::from_utf8(frame.into_data().unwrap().to_vec())
-            .unwrap()
-            .matches("\"content\":\" ")
-            .count();
+        seen += String::from_utf8(frame.into_data().unwrap().to_vec()).unwrap().matches("\"content\":\" ").count();
     }
     assert_eq!(mock.stats().aborted, 0);
     drop(response);
@@ -193,23 +150,12 @@ async fn client_that_leaves_in_mid_stream_stops_the_generation() {
 #[tokio::test]
 async fn stop_cuts_streams_and_drain_lets_them_finish() {
     let body = chat(json!({"stream": true, "max_tokens": 20})).to_string();
-    let options = MockOptions {
-        first_token: Duration::from_millis(100),
-        tokens_per_s: 200,
-        ..at_once()
-    };
+    let options = MockOptions { first_token: Duration::from_millis(100), tokens_per_s: 200, ..at_once() };
 
-    let mock = start_mock(MockOptions {
-        first_token: Duration::from_secs(3_600),
-        ..options.clone()
-    })
-    .await;
+    let mock = start_mock(MockOptions { first_token: Duration::from_secs(3_600), ..options.clone() }).await;
     let response = RawClient::new().post(mock.address(), &[], body.clone()).await;
     timeout(DEADLINE, mock.stop()).await.unwrap();
-    assert!(
-        response.into_body().collect().await.is_err(),
-        "a cut stream is seen as cut"
-    );
+    assert!(response.into_body().collect().await.is_err(), "a cut stream is seen as cut");
 
     let mock = start_mock(options).await;
     let response = RawClient::new().post(mock.address(), &[], body).await;

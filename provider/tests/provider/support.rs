@@ -39,11 +39,7 @@ pub(crate) async fn start_mock(options: MockOptions) -> Mock {
 
 /// Options with no waits at all.
 pub(crate) fn at_once() -> MockOptions {
-    MockOptions {
-        first_token: Duration::ZERO,
-        tokens_per_s: 0,
-        ..MockOptions::default()
-    }
+    MockOptions { first_token: Duration::ZERO, tokens_per_s: 0, ..MockOptions::default() }
 }
 
 /// A chat request with the fields of `change` on top.
@@ -70,17 +66,11 @@ pub(crate) async fn serve(router: Router) -> Server {
         while let Ok((stream, _)) = listener.accept().await {
             let service = TowerToHyperService::new(router.clone());
             connections.spawn(async move {
-                http1::Builder::new()
-                    .serve_connection(TokioIo::new(stream), service)
-                    .await
-                    .ok();
+                http1::Builder::new().serve_connection(TokioIo::new(stream), service).await.ok();
             });
         }
     });
-    Server {
-        address,
-        _connections: tasks,
-    }
+    Server { address, _connections: tasks }
 }
 
 /// A bare HTTP client, for what the JSON client does not do.
@@ -97,16 +87,11 @@ impl RawClient {
         headers: &[(&str, &str)],
         body: impl Into<Bytes>,
     ) -> Response<Incoming> {
-        let mut request = Request::builder()
-            .method(Method::POST)
-            .uri(format!("http://{address}/v1/chat/completions"));
+        let mut request = Request::builder().method(Method::POST).uri(format!("http://{address}/v1/chat/completions"));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        self.0
-            .request(request.body(Full::new(body.into())).unwrap())
-            .await
-            .unwrap()
+        self.0.request(request.body(Full::new(body.into())).unwrap()).await.unwrap()
     }
 }
 
@@ -120,9 +105,6 @@ pub(crate) async fn read_events(response: Response<Incoming>) -> (HeaderMap, Vec
         text.push_str(std::str::from_utf8(&frame.unwrap().into_data().unwrap()).unwrap());
         pieces += 1;
     }
-    let events = text
-        .split_terminator("\n\n")
-        .map(|event| event.strip_prefix("data: ").unwrap().to_owned())
-        .collect();
+    let events = text.split_terminator("\n\n").map(|event| event.strip_prefix("data: ").unwrap().to_owned()).collect();
     (head.headers, events, pieces)
 }

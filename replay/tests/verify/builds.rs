@@ -14,21 +14,10 @@ fn binary(profile: &str) -> PathBuf {
     if wanted == beside {
         return wanted;
     }
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .unwrap()
-        .join("Cargo.toml");
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("Cargo.toml");
     let mut cargo = Command::new(env!("CARGO"));
     // Offline: what another profile needs was fetched for this one.
-    cargo.args([
-        "build",
-        "--quiet",
-        "--offline",
-        "--workspace",
-        "--bin",
-        "gollem-replay",
-        "--manifest-path",
-    ]);
+    cargo.args(["build", "--quiet", "--offline", "--workspace", "--bin", "gollem-replay", "--manifest-path"]);
     cargo.arg(manifest).arg("--target-dir").arg(target);
     if profile == "release" {
         cargo.arg("--release");
@@ -39,14 +28,7 @@ fn binary(profile: &str) -> PathBuf {
 }
 
 fn state_hash(binary: &Path, dir: &Path) -> String {
-    let run = Run::of(
-        Command::new(binary)
-            .arg("verify")
-            .arg(dir)
-            .arg("--json")
-            .output()
-            .unwrap(),
-    );
+    let run = Run::of(Command::new(binary).arg("verify").arg(dir).arg("--json").output().unwrap());
     assert_eq!(run.code, 0, "{}", run.stderr);
     run.json()["state_hash"].as_str().unwrap().to_owned()
 }

@@ -25,9 +25,7 @@ fn check_damaged(dir: &Path, words: &[&str]) -> Value {
 
 fn segments(dir: &Path) -> Vec<PathBuf> {
     let paths = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
-    let mut paths: Vec<_> = paths
-        .filter(|path| path.extension().is_some_and(|name| name == "log"))
-        .collect();
+    let mut paths: Vec<_> = paths.filter(|path| path.extension().is_some_and(|name| name == "log")).collect();
     paths.sort();
     paths
 }
@@ -43,25 +41,11 @@ fn a_flipped_bit_is_found_with_file_offset_and_sequence() {
     fs::write(&segment, bytes).unwrap();
 
     let error = scan(dir.path(), ScanOptions::default(), &mut |_| Ok::<(), Infallible>(())).unwrap_err();
-    let ScanError::Corrupt {
-        path,
-        offset,
-        expected_seq,
-        ..
-    } = error
-    else {
+    let ScanError::Corrupt { path, offset, expected_seq, .. } = error else {
         panic!("the journal finds the same damage: {error}");
     };
-    assert!(
-        (at as u64 - 400..=at as u64).contains(&offset),
-        "offset {offset} is that of the record around {at}"
-    );
-    let words = [
-        path.to_str().unwrap(),
-        &format!("offset {offset}"),
-        &format!("seq {expected_seq}"),
-        "from a copy",
-    ];
+    assert!((at as u64 - 400..=at as u64).contains(&offset), "offset {offset} is that of the record around {at}");
+    let words = [path.to_str().unwrap(), &format!("offset {offset}"), &format!("seq {expected_seq}"), "from a copy"];
     let json = check_damaged(dir.path(), &words);
     assert_eq!(json["file"], json!(segment));
     assert_eq!((&json["offset"], &json["seq"]), (&json!(offset), &json!(expected_seq)));
@@ -79,21 +63,13 @@ fn a_deleted_segment_is_found_wherever_it_was() {
         let bytes = fs::read(segment).unwrap();
         fs::remove_file(segment).unwrap();
         let last = at + 1 == all.len();
-        let words = if last {
-            "mark of the clean stop"
-        } else {
-            "segment is missing"
-        };
+        let words = if last { "mark of the clean stop" } else { "segment is missing" };
         let json = check_damaged(dir.path(), &[words]);
         let file = if last { &all[at - 1] } else { segment };
         assert_eq!(json["file"], json!(file), "{json}");
         fs::write(segment, bytes).unwrap();
     }
-    assert_eq!(
-        verify(dir.path()).code,
-        0,
-        "with every segment back the journal is sound again"
-    );
+    assert_eq!(verify(dir.path()).code, 0, "with every segment back the journal is sound again");
 }
 
 #[test]
@@ -104,10 +80,7 @@ fn a_record_that_is_no_command_is_damage() {
     exchange.commit(&commands(50));
     let seq = exchange.commit_bytes(b"not a command");
     exchange.close();
-    let json = check_damaged(
-        dir.path(),
-        &["not a command of this version", "seq 51", "newer version"],
-    );
+    let json = check_damaged(dir.path(), &["not a command of this version", "seq 51", "newer version"]);
     assert_eq!((&json["seq"], &json["last_seq"]), (&json!(seq), &json!(50)));
     assert_eq!(json["file"], json!(segments(&journal)[0]));
 }
@@ -125,11 +98,7 @@ fn a_wrong_argument_is_no_damage() {
     ] {
         let run = replay(&["verify", path.to_str().unwrap()]);
         assert_eq!((run.code, run.stdout.as_str()), (2, ""));
-        assert!(
-            run.stderr.contains(words) && run.stderr.contains(path.to_str().unwrap()),
-            "{}",
-            run.stderr
-        );
+        assert!(run.stderr.contains(words) && run.stderr.contains(path.to_str().unwrap()), "{}", run.stderr);
         let run = verify(path);
         assert_eq!((run.code, &run.json()["sound"]), (2, &json!(false)));
     }

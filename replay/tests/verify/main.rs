@@ -32,12 +32,7 @@ impl Run {
 
     /// The one JSON object on standard output.
     fn json(&self) -> Value {
-        assert_eq!(
-            self.stdout.lines().count(),
-            1,
-            "one object, nothing else: {}",
-            self.stdout
-        );
+        assert_eq!(self.stdout.lines().count(), 1, "one object, nothing else: {}", self.stdout);
         serde_json::from_str(&self.stdout).unwrap()
     }
 }

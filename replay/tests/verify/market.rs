@@ -22,17 +22,9 @@ pub(crate) struct Exchange {
 impl Exchange {
     /// Opens a new journal in `dir`; `prepare_ahead` off makes its files the same each time.
     pub(crate) fn new(dir: &Path) -> Exchange {
-        let options = Options {
-            segment_bytes: SEGMENT_BYTES_MIN,
-            prepare_ahead: false,
-        };
+        let options = Options { segment_bytes: SEGMENT_BYTES_MIN, prepare_ahead: false };
         let Opened { writer, encoder, .. } = open(dir, &options, 0, &mut |_| Ok::<(), Infallible>(())).unwrap();
-        Exchange {
-            engine: Engine::new(),
-            writer,
-            encoder,
-            group: Group::new(),
-        }
+        Exchange { engine: Engine::new(), writer, encoder, group: Group::new() }
     }
 
     /// Journals and applies the commands as one group; returns the last durable sequence.
@@ -40,26 +32,15 @@ impl Exchange {
         for command in commands {
             let seq = self.encoder.next_seq();
             let at = Timestamp(1_700_000_000_000_000_000 + seq * 1_000);
-            self.encoder
-                .push(&mut self.group, at.0, |bytes| command.encode(bytes))
-                .unwrap();
-            self.engine.apply(
-                &Input {
-                    seq,
-                    at,
-                    command: command.clone(),
-                },
-                &mut Vec::new(),
-            );
+            self.encoder.push(&mut self.group, at.0, |bytes| command.encode(bytes)).unwrap();
+            self.engine.apply(&Input { seq, at, command: command.clone() }, &mut Vec::new());
         }
         self.write()
     }
 
     /// Journals bytes that are no command.
     pub(crate) fn commit_bytes(&mut self, payload: &[u8]) -> u64 {
-        self.encoder
-            .push(&mut self.group, u64::MAX, |bytes| bytes.extend_from_slice(payload))
-            .unwrap();
+        self.encoder.push(&mut self.group, u64::MAX, |bytes| bytes.extend_from_slice(payload)).unwrap();
         self.write()
     }
 
@@ -95,11 +76,7 @@ pub(crate) fn build(dir: &Path, count: usize) -> Engine {
 pub(crate) fn commands(count: usize) -> Vec<Command> {
     let spec = InstrumentSpec {
         symbol: Symbol::new("gpt-oss-20b").unwrap(),
-        weights: TokenWeights {
-            input: 1_000,
-            cached_input: 250,
-            output: 4_000,
-        },
+        weights: TokenWeights { input: 1_000, cached_input: 250, output: 4_000 },
         tick: Price(1_000),
         reference_price: Price(200_000),
         quantity_max: Quantity(1_000_000),
@@ -110,14 +87,7 @@ pub(crate) fn commands(count: usize) -> Vec<Command> {
     for account in 1..=ACCOUNTS {
         let (account, amount) = (AccountId(account), Amount(100_000 * ATOMS_PER_CENT));
         let reference = Reference([u8::try_from(account.0).unwrap(); 16]);
-        commands.extend([
-            Command::OpenAccount,
-            Command::PurchaseCredits {
-                account,
-                amount,
-                reference,
-            },
-        ]);
+        commands.extend([Command::OpenAccount, Command::PurchaseCredits { account, amount, reference }]);
     }
     for at in 0.. {
         if commands.len() >= count {
@@ -133,10 +103,7 @@ pub(crate) fn commands(count: usize) -> Vec<Command> {
 fn round(at: u64, commands: &mut Vec<Command>) {
     let provider = AccountId(1 + u32::try_from(at % 2).unwrap());
     let buyer = AccountId(3 + u32::try_from(at % 4).unwrap());
-    let attributes = Attributes {
-        latency_ms: 100 + u32::try_from(at % 9).unwrap(),
-        ..Attributes::default()
-    };
+    let attributes = Attributes { latency_ms: 100 + u32::try_from(at % 9).unwrap(), ..Attributes::default() };
     let ask = NewOrder {
         account: provider,
         instrument: InstrumentId(1),
@@ -152,10 +119,7 @@ fn round(at: u64, commands: &mut Vec<Command>) {
         limit: None,
         quantity: Quantity(400 + at % 500),
         time_in_force: TimeInForce::Ioc,
-        terms: Terms::Bid {
-            constraints: Constraints::default(),
-            single: true,
-        },
+        terms: Terms::Bid { constraints: Constraints::default(), single: true },
         ..ask
     };
     commands.extend([Command::PlaceOrder(ask), Command::PlaceOrder(call)]);
@@ -170,36 +134,16 @@ fn round(at: u64, commands: &mut Vec<Command>) {
         }));
     }
     if at.is_multiple_of(3) {
-        let terms = Terms::Bid {
-            constraints: Constraints::default(),
-            single: false,
-        };
+        let terms = Terms::Bid { constraints: Constraints::default(), single: false };
         let (limit, quantity) = (Some(Price(50_000)), Quantity(1 + at % 50));
-        let bid = NewOrder {
-            client_id: None,
-            limit,
-            quantity,
-            time_in_force: TimeInForce::Gtc,
-            terms,
-            ..call
-        };
+        let bid = NewOrder { client_id: None, limit, quantity, time_in_force: TimeInForce::Gtc, terms, ..call };
         commands.push(Command::PlaceOrder(bid));
     }
     match at % 10 {
-        2 => commands.push(Command::CancelOrder {
-            account: provider,
-            order: OrderId(at),
-        }),
-        5 => commands.push(Command::RequestPayout {
-            account: provider,
-            amount: None,
-        }),
-        6 => commands.push(Command::ConfirmPayout {
-            payout: PayoutId(at / 10),
-        }),
-        7 => commands.push(Command::FailPayout {
-            payout: PayoutId(at / 10 + 1),
-        }),
+        2 => commands.push(Command::CancelOrder { account: provider, order: OrderId(at) }),
+        5 => commands.push(Command::RequestPayout { account: provider, amount: None }),
+        6 => commands.push(Command::ConfirmPayout { payout: PayoutId(at / 10) }),
+        7 => commands.push(Command::FailPayout { payout: PayoutId(at / 10 + 1) }),
         8 => commands.push(Command::Tick),
         _ => {}
     }

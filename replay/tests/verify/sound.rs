@@ -43,10 +43,7 @@ fn a_closed_journal_is_sound_and_gives_the_state_of_the_engine_that_wrote_it() {
     let dir = tempfile::tempdir().unwrap();
     let journal = dir.path().join("journal");
     let engine = build(&journal, THREE_SEGMENTS);
-    assert!(
-        engine.fees() > 0 && !engine.orders().is_empty(),
-        "a market worth verifying"
-    );
+    assert!(engine.fees() > 0 && !engine.orders().is_empty(), "a market worth verifying");
     let before = contents(&journal);
     let json = check(&verify(dir.path()), &engine);
     assert_eq!((&json["clean"], &json["torn_bytes"]), (&json!(true), &json!(0)));
@@ -63,11 +60,7 @@ fn a_person_gets_a_table() {
     let dir = tempfile::tempdir().unwrap();
     let engine = build(dir.path(), 1_500);
     let run = replay(&["verify", dir.path().to_str().unwrap()]);
-    assert_eq!(
-        (run.code, run.stderr.as_str()),
-        (0, ""),
-        "no progress within the first second"
-    );
+    assert_eq!((run.code, run.stderr.as_str()), (0, ""), "no progress within the first second");
     for row in [
         "the journal is sound\n",
         "  inputs          1,500\n",
@@ -76,10 +69,7 @@ fn a_person_gets_a_table() {
     ] {
         assert!(run.stdout.contains(row), "{row:?} in {}", run.stdout);
     }
-    assert!(
-        run.stdout
-            .contains(&format!("  state hash      {}\n", engine.state_hash()))
-    );
+    assert!(run.stdout.contains(&format!("  state hash      {}\n", engine.state_hash())));
 }
 
 #[test]
@@ -87,10 +77,7 @@ fn an_exchange_without_inputs_is_sound() {
     let dir = tempfile::tempdir().unwrap();
     let engine = build(dir.path(), 0);
     let json = check(&verify(dir.path()), &engine);
-    assert_eq!(
-        (&json["inputs"], &json["first_time"], &json["clean"]),
-        (&json!(0), &Value::Null, &json!(true))
-    );
+    assert_eq!((&json["inputs"], &json["first_time"], &json["clean"]), (&json!(0), &Value::Null, &json!(true)));
 }
 
 #[test]
@@ -126,10 +113,7 @@ fn a_journal_is_sound_while_its_exchange_runs() {
                 assert_eq!(run.code, 0, "{}", run.stderr);
                 let json = run.json();
                 assert_eq!((&json["sound"], &json["clean"]), (&json!(true), &json!(false)));
-                assert!(
-                    json["last_seq"].as_u64().unwrap() >= before,
-                    "what was durable is seen: {json}"
-                );
+                assert!(json["last_seq"].as_u64().unwrap() >= before, "what was durable is seen: {json}");
             }
             done.store(true, Ordering::Release);
         });

@@ -15,11 +15,9 @@ fn start(dir: &Path) -> Sequencer {
 /// The journal's own account of what happened.
 fn replay(dir: &Path) -> Engine {
     let mut replica = Replica::default();
-    let scanned = gollem_journal::scan(
-        &dir.join("journal"),
-        gollem_journal::ScanOptions::default(),
-        &mut |record| replica.apply(&record).map(|_| ()),
-    );
+    let scanned = gollem_journal::scan(&dir.join("journal"), gollem_journal::ScanOptions::default(), &mut |record| {
+        replica.apply(&record).map(|_| ())
+    });
     scanned.expect("a sound journal");
     replica.into_engine()
 }
@@ -29,10 +27,7 @@ fn an_answer_comes_after_its_input_is_durable_and_in_order() {
     let dir = tempfile::tempdir().unwrap();
     let sequencer = start(dir.path());
     let (ingress, status) = (sequencer.ingress(), sequencer.status());
-    let pending: Vec<_> = commands(2_000)
-        .into_iter()
-        .map(|command| ingress.submit(command).unwrap())
-        .collect();
+    let pending: Vec<_> = commands(2_000).into_iter().map(|command| ingress.submit(command).unwrap()).collect();
     for (expected, pending) in (1..).zip(pending) {
         let ack = pending.wait().unwrap();
         assert_eq!(ack.seq, expected);
@@ -53,21 +48,13 @@ fn live_run_recovery_and_replay_agree_on_the_state() {
         }
         let stopped = sequencer.stop().unwrap();
         assert_eq!(stopped.engine.ledger_sum(), 0);
-        assert_eq!(
-            stopped.engine.state_hash(),
-            replay(dir.path()).state_hash(),
-            "round {round}"
-        );
+        assert_eq!(stopped.engine.state_hash(), replay(dir.path()).state_hash(), "round {round}");
         hashes.push(stopped.engine.state_hash().to_string());
     }
     hashes.dedup();
     assert_eq!(hashes.len(), 3, "each round changed the state");
     let recovered = start(dir.path()).stop().unwrap();
-    assert_eq!(
-        recovered.engine.state_hash().to_string(),
-        hashes[2],
-        "recovery alone changes nothing"
-    );
+    assert_eq!(recovered.engine.state_hash().to_string(), hashes[2], "recovery alone changes nothing");
 }
 
 #[test]
@@ -75,28 +62,19 @@ fn stopping_answers_everything_that_was_queued() {
     let dir = tempfile::tempdir().unwrap();
     let sequencer = start(dir.path());
     let ingress = sequencer.ingress();
-    let pending: Vec<_> = commands(1_000)
-        .into_iter()
-        .map(|command| ingress.submit(command).unwrap())
-        .collect();
+    let pending: Vec<_> = commands(1_000).into_iter().map(|command| ingress.submit(command).unwrap()).collect();
     sequencer.stop().unwrap();
     for pending in pending {
         pending.wait().expect("queued before the stop");
     }
     let late = ingress.submit(commands(0).remove(0));
-    assert!(
-        matches!(late, Err(SubmitError::Unavailable)),
-        "nothing is accepted afterwards"
-    );
+    assert!(matches!(late, Err(SubmitError::Unavailable)), "nothing is accepted afterwards");
 }
 
 #[test]
 fn a_full_queue_refuses_at_once() {
     let dir = tempfile::tempdir().unwrap();
-    let options = gollem_sequencer::Options {
-        queue_commands_max: 2,
-        ..options(dir.path())
-    };
+    let options = gollem_sequencer::Options { queue_commands_max: 2, ..options(dir.path()) };
     let sequencer = Sequencer::start(&options, 0, None, &mut |_, _, _| {}).unwrap();
     let ingress = sequencer.ingress();
     let (entered, is_in) = mpsc::channel();
@@ -116,16 +94,9 @@ fn a_full_queue_refuses_at_once() {
     let mut all = commands(8).into_iter();
     let first = ingress.submit(all.next().unwrap()).unwrap();
     let second = ingress.submit(all.next().unwrap()).unwrap();
-    assert!(matches!(
-        ingress.submit(all.next().unwrap()),
-        Err(SubmitError::Overloaded)
-    ));
+    assert!(matches!(ingress.submit(all.next().unwrap()), Err(SubmitError::Overloaded)));
     drop(release);
-    assert_eq!(
-        (first.wait().unwrap().seq, second.wait().unwrap().seq),
-        (1, 2),
-        "what was queued is served"
-    );
+    assert_eq!((first.wait().unwrap().seq, second.wait().unwrap().seq), (1, 2), "what was queued is served");
     blocker.join().unwrap();
     sequencer.stop().unwrap();
 }
@@ -145,14 +116,8 @@ fn a_refused_command_is_answered_with_its_reason_and_journaled() {
 #[test]
 fn after_the_first_failed_sync_nothing_more_is_acknowledged_and_nothing_acknowledged_is_lost() {
     let dir = tempfile::tempdir().unwrap(); // Named in messages only.
-    let no_ahead = gollem_journal::Options {
-        prepare_ahead: false,
-        ..options(dir.path()).journal
-    };
-    let options = gollem_sequencer::Options {
-        journal: no_ahead,
-        ..options(dir.path())
-    };
+    let no_ahead = gollem_journal::Options { prepare_ahead: false, ..options(dir.path()).journal };
+    let options = gollem_sequencer::Options { journal: no_ahead, ..options(dir.path()) };
     let mut failures = 0;
     for call in 0..60 {
         let storage = SimStorage::new();
@@ -180,16 +145,10 @@ fn after_the_first_failed_sync_nothing_more_is_acknowledged_and_nothing_acknowle
         storage.power_cycle(None); // Whatever was not synced is gone.
         let reopened = Sequencer::start_in(storage, &options, acknowledged, None, &mut |_, _, _| {});
         let recovered = reopened.unwrap_or_else(|error| panic!("call {call}: {error}"));
-        assert!(
-            recovered.recovery().last_seq >= acknowledged,
-            "call {call}: an acknowledged input was lost"
-        );
+        assert!(recovered.recovery().last_seq >= acknowledged, "call {call}: an acknowledged input was lost");
         recovered.stop().unwrap();
     }
-    assert!(
-        failures > 20,
-        "the faults must hit the run, not its aftermath: {failures}"
-    );
+    assert!(failures > 20, "the faults must hit the run, not its aftermath: {failures}");
 }
 
 #[test]
@@ -198,12 +157,7 @@ fn a_slow_reader_never_holds_up_the_pipeline() {
     let (feed, reader) = Feed::new(1);
     let sequencer = Sequencer::start(&options(dir.path()), 0, Some(feed), &mut |_, _, _| {}).unwrap();
     for command in commands(200) {
-        sequencer
-            .ingress()
-            .submit(command)
-            .unwrap()
-            .wait()
-            .expect("acknowledged although nobody reads");
+        sequencer.ingress().submit(command).unwrap().wait().expect("acknowledged although nobody reads");
     }
     sequencer.stop().unwrap();
     let kept = reader.try_iter().count();

@@ -9,27 +9,15 @@ use std::path::Path;
 
 /// Small queues and segments, no pinning.
 pub(crate) fn options(dir: &Path) -> Options {
-    let journal = gollem_journal::Options {
-        segment_bytes: 2 << 20,
-        ..gollem_journal::Options::default()
-    };
-    Options {
-        journal,
-        queue_commands_max: 4_096,
-        pinning: Pinning::Off,
-        ..Options::new(dir.join("journal"))
-    }
+    let journal = gollem_journal::Options { segment_bytes: 2 << 20, ..gollem_journal::Options::default() };
+    Options { journal, queue_commands_max: 4_096, pinning: Pinning::Off, ..Options::new(dir.join("journal")) }
 }
 
 /// A market with a seller and a funded buyer, then `orders` asks and calls in turns.
 pub(crate) fn commands(orders: u64) -> Vec<Command> {
     let spec = InstrumentSpec {
         symbol: Symbol::new("gpt-oss-20b").expect("a valid symbol"),
-        weights: TokenWeights {
-            input: 1_000,
-            cached_input: 250,
-            output: 4_000,
-        },
+        weights: TokenWeights { input: 1_000, cached_input: 250, output: 4_000 },
         tick: Price(1),
         reference_price: Price(1_000),
         quantity_max: Quantity(1_000_000),
@@ -37,17 +25,8 @@ pub(crate) fn commands(orders: u64) -> Vec<Command> {
         contract_ttl_ns: 3_600_000_000_000,
     };
     let amount = Amount(100_000_000_000_000);
-    let purchase = Command::PurchaseCredits {
-        account: AccountId(2),
-        amount,
-        reference: Reference([1; 16]),
-    };
-    let mut all = vec![
-        Command::ListInstrument(spec),
-        Command::OpenAccount,
-        Command::OpenAccount,
-        purchase,
-    ];
+    let purchase = Command::PurchaseCredits { account: AccountId(2), amount, reference: Reference([1; 16]) };
+    let mut all = vec![Command::ListInstrument(spec), Command::OpenAccount, Command::OpenAccount, purchase];
     all.extend((0..orders).map(order));
     all
 }
@@ -63,14 +42,9 @@ fn order(turn: u64) -> Command {
         quantity: Quantity(1 + turn % 5),
         time_in_force: TimeInForce::Gtc,
         terms: if seller {
-            Terms::Ask {
-                attributes: Attributes::default(),
-            }
+            Terms::Ask { attributes: Attributes::default() }
         } else {
-            Terms::Bid {
-                constraints,
-                single: false,
-            }
+            Terms::Bid { constraints, single: false }
         },
     })
 }

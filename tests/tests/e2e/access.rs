@@ -10,11 +10,7 @@ use serde_json::json;
 
 /// The path of a route with something in place of its parameter.
 fn path(route: &Route) -> String {
-    route
-        .path
-        .replace("{instrument}", MODEL)
-        .replace("{order}", "ord_1")
-        .replace("{payout}", "pay_1")
+    route.path.replace("{instrument}", MODEL).replace("{order}", "ord_1").replace("{payout}", "pay_1")
 }
 
 async fn status(api: &crate::support::http::Api, route: &Route) -> (u16, Option<String>) {
@@ -31,14 +27,7 @@ async fn without_a_key_that_is_known_only_public_routes_answer() {
     let admin = venue.admin.key();
     // The operator's public part with another secret.
     let forged = format!("{}{}", &admin[..23], &stranger[23..]);
-    let keys = [
-        None,
-        Some(stranger.as_str()),
-        Some(&forged),
-        Some("sk-gollem-x"),
-        Some(""),
-        Some("sk-proj-openai"),
-    ];
+    let keys = [None, Some(stranger.as_str()), Some(&forged), Some("sk-gollem-x"), Some(""), Some("sk-proj-openai")];
     for key in keys {
         let api = venue.admin.with_key(key);
         for route in ROUTES {
@@ -60,29 +49,17 @@ async fn a_key_for_something_else_opens_no_route() {
     let venue = Venue::open().await;
     list_model(&venue.admin, MODEL, json!({})).await;
     let mut keys = vec![(Scopes::ADMIN, venue.admin.clone())];
-    for (name, scope) in [
-        ("read", Scopes::READ),
-        ("trade", Scopes::TRADE),
-        ("provide", Scopes::PROVIDE),
-    ] {
+    for (name, scope) in [("read", Scopes::READ), ("trade", Scopes::TRADE), ("provide", Scopes::PROVIDE)] {
         keys.push((scope, open_account(&venue.admin, name, &[name]).await.api));
     }
     for route in ROUTES {
         let Access::Scoped(needed) = route.access else { continue };
         for (scope, api) in &keys {
             let (status, code) = status(api, route).await;
-            let told = format!(
-                "{} {} with {:?}: {status} {code:?}",
-                route.method,
-                route.path,
-                scope.names()
-            );
+            let told = format!("{} {} with {:?}: {status} {code:?}", route.method, route.path, scope.names());
             if scope.intersects(needed) {
                 // Empty bodies and made-up ids are refused, but by the handler.
-                assert!(
-                    !matches!(code.as_deref(), Some("insufficient_scope" | "invalid_api_key")),
-                    "{told}"
-                );
+                assert!(!matches!(code.as_deref(), Some("insufficient_scope" | "invalid_api_key")), "{told}");
             } else {
                 assert_eq!((status, code.as_deref()), (403, Some("insufficient_scope")), "{told}");
             }
@@ -107,12 +84,7 @@ async fn the_key_may_come_in_either_header_and_bearer_is_looked_at_first() {
     ];
     for (headers, expected) in cases {
         let reply = anyone.send(Method::GET, "/v1/admin/state", headers, Bytes::new()).await;
-        assert_eq!(
-            reply.status,
-            expected,
-            "{:?}",
-            headers.iter().map(|(name, _)| name).collect::<Vec<_>>()
-        );
+        assert_eq!(reply.status, expected, "{:?}", headers.iter().map(|(name, _)| name).collect::<Vec<_>>());
     }
     venue.close().await;
 }
@@ -122,11 +94,7 @@ async fn another_method_or_path_is_told_from_a_missing_key() {
     let venue = Venue::open().await;
     let anyone = venue.admin.with_key(None);
     for route in ROUTES {
-        let taken = |method: &Method| {
-            ROUTES
-                .iter()
-                .any(|other| other.path == route.path && other.method == *method)
-        };
+        let taken = |method: &Method| ROUTES.iter().any(|other| other.path == route.path && other.method == *method);
         for method in [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE] {
             if taken(&method) {
                 continue;
@@ -134,24 +102,10 @@ async fn another_method_or_path_is_told_from_a_missing_key() {
             let reply = anyone.send(method.clone(), &path(route), &[], Bytes::new()).await;
             let expected = (405, "method_not_allowed".to_owned(), None);
             assert_eq!(reply.error(), expected, "{method} {}", route.path);
-            assert!(
-                reply.header("allow").is_some(),
-                "{method} {}: it says what is allowed",
-                route.path
-            );
+            assert!(reply.header("allow").is_some(), "{method} {}: it says what is allowed", route.path);
         }
     }
-    for path in [
-        "/",
-        "/v1",
-        "/v1/",
-        "/v2/orders",
-        "/v1/orders/",
-        "/v1/orders/ord_1/x",
-        "/v1/chat",
-        "/..%2f",
-        "/%ff",
-    ] {
+    for path in ["/", "/v1", "/v1/", "/v2/orders", "/v1/orders/", "/v1/orders/ord_1/x", "/v1/chat", "/..%2f", "/%ff"] {
         let reply = venue.admin.get(path).await;
         assert_eq!(reply.error(), (404, "route_not_found".into(), None), "{path}");
     }
@@ -164,16 +118,8 @@ async fn no_secret_of_a_key_is_ever_told_again() {
     let trader = open_account(&venue.admin, "trader", &["read", "trade", "provide"]).await;
     let secret = trader.api.key().rsplit('-').next().unwrap().to_owned();
     for route in ROUTES {
-        let reply = trader
-            .api
-            .send(route.method.clone(), &path(route), &[], Bytes::new())
-            .await;
-        assert!(
-            !String::from_utf8_lossy(&reply.bytes).contains(&secret),
-            "{} {}",
-            route.method,
-            route.path
-        );
+        let reply = trader.api.send(route.method.clone(), &path(route), &[], Bytes::new()).await;
+        assert!(!String::from_utf8_lossy(&reply.bytes).contains(&secret), "{} {}", route.method, route.path);
     }
     venue.close().await;
 }

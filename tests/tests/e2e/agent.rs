@@ -8,9 +8,7 @@ use crate::support::venue::{MODEL, Venue};
 use serde_json::json;
 
 async fn asks(api: &Api) -> u64 {
-    api.get("/api/orderbook/status").await.ok()["instruments"][0]["asks"]
-        .as_u64()
-        .unwrap()
+    api.get("/api/orderbook/status").await.ok()["instruments"][0]["asks"].as_u64().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -22,17 +20,7 @@ async fn an_agent_quotes_its_model_server_earns_and_withdraws_when_it_stops() {
     let buyer = open_buyer(&venue.admin, "buyer", 10).await;
     let provider = open_account(&venue.admin, "provider", &["read", "provide"]).await;
 
-    let served = [
-        "mock",
-        "--listen",
-        "127.0.0.1:0",
-        "--model",
-        MODEL,
-        "--first-token-ms",
-        "0",
-        "--tokens-per-s",
-        "0",
-    ];
+    let served = ["mock", "--listen", "127.0.0.1:0", "--model", MODEL, "--first-token-ms", "0", "--tokens-per-s", "0"];
     let mut mock = Process::start("gollem-provider", &served, &[], &log);
     let model_server = format!("{}/v1", mock.line("listening on ").await);
     let quoted = [
@@ -56,21 +44,10 @@ async fn an_agent_quotes_its_model_server_earns_and_withdraws_when_it_stops() {
         "--refresh-s",
         "1",
     ];
-    let agent = Process::start(
-        "gollem-provider",
-        &quoted,
-        &[("GOLLEM_API_KEY", provider.api.key())],
-        &log,
-    );
-    eventually("the agent quotes", async || {
-        (asks(&venue.admin).await == 1).then_some(())
-    })
-    .await;
+    let agent = Process::start("gollem-provider", &quoted, &[("GOLLEM_API_KEY", provider.api.key())], &log);
+    eventually("the agent quotes", async || (asks(&venue.admin).await == 1).then_some(())).await;
     let book = venue.admin.get(&format!("/v1/book/{MODEL}")).await.ok();
-    assert_eq!(
-        book["asks"],
-        json!([{ "price": "0.00135000", "quantity": 2_000, "orders": 1 }])
-    );
+    assert_eq!(book["asks"], json!([{ "price": "0.00135000", "quantity": 2_000, "orders": 1 }]));
 
     // More than half of the capacity: the agent renews its quote.
     let reply = buyer.chat(&chat(MODEL, json!({ "max_tokens": 300 }))).await;

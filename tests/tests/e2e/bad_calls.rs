@@ -40,13 +40,8 @@ async fn a_call_with_bad_fields_is_refused_before_it_is_matched() {
     }
     cases.push(bad_chat(json!({ "model": "gpt-99" })).is(404, "model_not_found", Some("model")));
     cases.push(bad_chat(json!({ "model": "" })).is(404, "model_not_found", Some("model")));
-    let generate = |change: Value| {
-        post(
-            Buyer,
-            "/api/generate",
-            &with(json!({ "model": MODEL, "prompt": "hi" }), &change),
-        )
-    };
+    let generate =
+        |change: Value| post(Buyer, "/api/generate", &with(json!({ "model": MODEL, "prompt": "hi" }), &change));
     cases.push(generate(json!({ "model": "gpt-99" })).is(404, "model_not_found", Some("model")));
     cases.push(generate(json!({ "model": null })).blames("model"));
     cases.push(generate(json!({ "prompt": null })).blames("prompt"));
@@ -87,11 +82,7 @@ async fn a_call_with_bad_limits_is_refused_by_header() {
     ];
     let mut wrong = Vec::new();
     for (name, value) in headers {
-        let error = scene
-            .buyer
-            .chat_with(&[(name, value)], &chat(MODEL, json!({})))
-            .await
-            .error();
+        let error = scene.buyer.chat_with(&[(name, value)], &chat(MODEL, json!({}))).await.error();
         if error != (400, "invalid_value".into(), Some(name.to_owned())) {
             wrong.push(format!("{name}: {value:?}: {error:?}"));
         }
@@ -107,38 +98,17 @@ async fn a_call_larger_than_the_model_s_largest_order_is_refused_by_a_field_it_h
     list_model(&venue.admin, MODEL, json!({ "quantity_max": 300 })).await;
     let buyer = open_buyer(&venue.admin, "buyer", 10).await;
     let reply = buyer.chat(&chat(MODEL, json!({ "max_tokens": 100 }))).await;
-    assert_eq!(
-        reply.error(),
-        (400, "invalid_value".into(), Some("max_tokens".into())),
-        "{}",
-        reply.body
-    );
+    assert_eq!(reply.error(), (400, "invalid_value".into(), Some("max_tokens".into())), "{}", reply.body);
     assert_eq!(buyer.balance().await.available, 10 * DOLLAR);
     venue.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bad_money_in_or_out_is_refused() {
-    let purchase = |change: Value| {
-        post(
-            Buyer,
-            "/v1/purchases",
-            &with(json!({ "amount_usd": "5.00", "reference": "r" }), &change),
-        )
-    };
+    let purchase =
+        |change: Value| post(Buyer, "/v1/purchases", &with(json!({ "amount_usd": "5.00", "reference": "r" }), &change));
     let mut cases = Vec::new();
-    for amount in [
-        "0.99",
-        "1000.01",
-        "-5",
-        "0",
-        "5.001",
-        "abc",
-        "",
-        "1e30",
-        "123456789012345678901234567890",
-        "1e-3",
-    ] {
+    for amount in ["0.99", "1000.01", "-5", "0", "5.001", "abc", "", "1e30", "123456789012345678901234567890", "1e-3"] {
         cases.push(purchase(json!({ "amount_usd": amount })).blames("amount_usd"));
     }
     cases.push(purchase(json!({ "amount_usd": 5 })).blames("amount_usd"));
@@ -154,12 +124,9 @@ async fn bad_money_in_or_out_is_refused() {
     let others = json!({ "reference": "first purchase of other", "amount_usd": "1.00" });
     cases.push(purchase(others).is(409, "reference_conflict", Some("reference")));
     // Nothing was earned yet.
-    for body in [
-        json!({}),
-        json!({ "amount_usd": "0.01" }),
-        json!({ "amount_usd": "-1" }),
-        json!({ "amount_usd": "0" }),
-    ] {
+    for body in
+        [json!({}), json!({ "amount_usd": "0.01" }), json!({ "amount_usd": "-1" }), json!({ "amount_usd": "0" })]
+    {
         cases.push(post(Provider, "/v1/payouts", &body).blames("amount_usd"));
     }
     for how in ["confirm", "fail"] {
@@ -177,20 +144,10 @@ async fn bad_money_in_or_out_is_refused() {
 async fn bad_accounts_models_and_endpoints_are_refused() {
     let account = |change: Value| post(Admin, "/v1/accounts", &with(json!({ "name": "new" }), &change));
     let model = |change: Value| {
-        post(
-            Admin,
-            "/v1/instruments",
-            &with(json!({ "symbol": "new", "reference_price": "1" }), &change),
-        )
+        post(Admin, "/v1/instruments", &with(json!({ "symbol": "new", "reference_price": "1" }), &change))
     };
-    let endpoint = |endpoint: Value| {
-        request(
-            Provider,
-            Method::PUT,
-            "/v1/provider",
-            json!({ "endpoint": endpoint }).to_string(),
-        )
-    };
+    let endpoint =
+        |endpoint: Value| request(Provider, Method::PUT, "/v1/provider", json!({ "endpoint": endpoint }).to_string());
     let mut cases = vec![
         account(json!({ "name": "buyer" })).is(409, "name_taken", Some("name")),
         account(json!({ "name": "" })).blames("name"),

@@ -42,12 +42,7 @@ impl Scene {
         other.place(&bid(MODEL, 10, 10, json!({}))).await;
         buyer.place(&bid(MODEL, 20, 10, json!({}))).await;
         provider.place(&ask(MODEL, 1_000, 10_000, json!({}))).await;
-        Scene {
-            venue,
-            buyer,
-            provider,
-            other,
-        }
+        Scene { venue, buyer, provider, other }
     }
 
     fn api(&self, who: Who) -> &Api {
@@ -78,33 +73,21 @@ impl Scene {
         let before = self.fingerprint().await;
         let mut wrong = Vec::new();
         for case in cases {
-            let reply = self
-                .api(case.who)
-                .send(case.method.clone(), &case.path, &[], case.body.clone())
-                .await;
+            let reply = self.api(case.who).send(case.method.clone(), &case.path, &[], case.body.clone()).await;
             if reply.status < 400 {
                 wrong.push(format!("{case:?}\n    was accepted: {}", reply.body));
                 break;
             }
             let (status, code, param) = reply.error();
             if (status, code.as_str(), param.as_deref()) != (case.status, case.code, case.param) {
-                wrong.push(format!(
-                    "{case:?}\n    got {status} {code} {param:?}: {}",
-                    reply.body["error"]["message"]
-                ));
+                wrong.push(format!("{case:?}\n    got {status} {code} {param:?}: {}", reply.body["error"]["message"]));
             }
             if self.fingerprint().await != before {
                 wrong.push(format!("{case:?}\n    changed something"));
                 break;
             }
         }
-        assert!(
-            wrong.is_empty(),
-            "{} of {} cases:\n{}",
-            wrong.len(),
-            cases.len(),
-            wrong.join("\n")
-        );
+        assert!(wrong.is_empty(), "{} of {} cases:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
         self.venue.close().await;
     }
 }
@@ -122,15 +105,7 @@ pub(crate) struct Case {
 
 /// A request, still without its refusal.
 pub(crate) fn request(who: Who, method: Method, path: &str, body: impl Into<Bytes>) -> Case {
-    Case {
-        who,
-        method,
-        path: path.to_owned(),
-        body: body.into(),
-        status: 0,
-        code: "",
-        param: None,
-    }
+    Case { who, method, path: path.to_owned(), body: body.into(), status: 0, code: "", param: None }
 }
 
 pub(crate) fn get(who: Who, path: &str) -> Case {
@@ -144,30 +119,14 @@ pub(crate) fn post(who: Who, path: &str, body: &Value) -> Case {
 impl fmt::Debug for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let body: String = String::from_utf8_lossy(&self.body).chars().take(200).collect();
-        let Case {
-            who,
-            method,
-            path,
-            status,
-            code,
-            param,
-            ..
-        } = self;
-        write!(
-            f,
-            "{who:?}: {method} {path} {body}\n    should be {status} {code} {param:?}"
-        )
+        let Case { who, method, path, status, code, param, .. } = self;
+        write!(f, "{who:?}: {method} {path} {body}\n    should be {status} {code} {param:?}")
     }
 }
 
 impl Case {
     pub(crate) fn is(self, status: u16, code: &'static str, param: Option<&'static str>) -> Case {
-        Case {
-            status,
-            code,
-            param,
-            ..self
-        }
+        Case { status, code, param, ..self }
     }
 
     /// 400 for this field.
@@ -179,16 +138,11 @@ impl Case {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_that_is_no_json_is_refused_by_every_route_that_takes_one() {
     let mut cases = Vec::new();
-    for route in ROUTES
-        .iter()
-        .filter(|route| route.body_bytes_max > 0 && route.method != Method::DELETE)
-    {
+    for route in ROUTES.iter().filter(|route| route.body_bytes_max > 0 && route.method != Method::DELETE) {
         if route.path.contains('{') {
             continue; // Settling a payout takes its id from the path and looks at no body.
         }
-        let Access::Scoped(scopes) = route.access else {
-            panic!("{} takes bodies from anyone", route.path)
-        };
+        let Access::Scoped(scopes) = route.access else { panic!("{} takes bodies from anyone", route.path) };
         let who = match scopes.names()[0] {
             "admin" => Who::Admin,
             "provide" => Who::Provider,
@@ -228,11 +182,7 @@ async fn a_body_of_ten_megabytes_is_refused_and_the_client_can_read_why() {
         (&scene.venue.admin, Method::GET, "/health"),
     ] {
         let reply = api.send(method.clone(), path, &[], body.clone()).await;
-        assert_eq!(
-            reply.error(),
-            (413, "body_too_large".into(), Some("body".into())),
-            "{method} {path}"
-        );
+        assert_eq!(reply.error(), (413, "body_too_large".into(), Some("body".into())), "{method} {path}");
     }
     assert_eq!(scene.fingerprint().await, before);
     scene.venue.close().await;
@@ -256,10 +206,7 @@ async fn a_refusal_that_needs_no_body_can_be_read_however_large_the_body_is() {
             None => unread.push(format!("{status} {path}")),
         }
     }
-    assert!(
-        unread.is_empty(),
-        "the connection broke before the client could read {unread:?}"
-    );
+    assert!(unread.is_empty(), "the connection broke before the client could read {unread:?}");
     venue.close().await;
 }
 
@@ -282,30 +229,11 @@ async fn an_exchange_for_real_grants_no_credits_and_calls_no_private_address() {
     let purchase = trader.purchase(10, "free money").await;
     assert_eq!(purchase.error(), (403, "purchases_unavailable".into(), None));
     assert_eq!(trader.balance().await.available, 0);
-    let private = [
-        "127.0.0.1",
-        "10.0.0.1",
-        "192.168.1.1",
-        "169.254.169.254",
-        "[::1]",
-        "[::ffff:127.0.0.1]",
-        "0x7f.1",
-    ];
+    let private = ["127.0.0.1", "10.0.0.1", "192.168.1.1", "169.254.169.254", "[::1]", "[::ffff:127.0.0.1]", "0x7f.1"];
     for host in private {
-        let reply = trader
-            .api
-            .put("/v1/provider", &json!({ "endpoint": format!("http://{host}:8000/v1") }))
-            .await;
-        assert_eq!(
-            reply.error(),
-            (400, "invalid_value".into(), Some("endpoint".into())),
-            "{host}"
-        );
+        let reply = trader.api.put("/v1/provider", &json!({ "endpoint": format!("http://{host}:8000/v1") })).await;
+        assert_eq!(reply.error(), (400, "invalid_value".into(), Some("endpoint".into())), "{host}");
     }
-    trader
-        .api
-        .put("/v1/provider", &json!({ "endpoint": "http://models.example/v1" }))
-        .await
-        .ok();
+    trader.api.put("/v1/provider", &json!({ "endpoint": "http://models.example/v1" })).await.ok();
     venue.close().await;
 }

@@ -47,9 +47,7 @@ async fn an_order_with_a_bad_price_or_quantity_is_refused() {
     ];
     for price in prices {
         // `null` as in a missing price; `with` would remove it.
-        let order = bid(MODEL, 1_000, 10, json!({}))
-            .to_string()
-            .replace("\"0.00001000\"", &price.to_string());
+        let order = bid(MODEL, 1_000, 10, json!({})).to_string().replace("\"0.00001000\"", &price.to_string());
         cases.push(request(Buyer, Method::POST, "/v1/orders", order).blames("price"));
     }
     let quantities = [
@@ -67,9 +65,8 @@ async fn an_order_with_a_bad_price_or_quantity_is_refused() {
         cases.push(bad_ask(json!({ "quantity": quantity })).blames("quantity"));
     }
     // Beyond 64 bits even in JSON.
-    let beyond = bid(MODEL, 1_000, 10, json!({}))
-        .to_string()
-        .replace("\"quantity\":10", "\"quantity\":99999999999999999999");
+    let beyond =
+        bid(MODEL, 1_000, 10, json!({})).to_string().replace("\"quantity\":10", "\"quantity\":99999999999999999999");
     cases.push(request(Buyer, Method::POST, "/v1/orders", beyond).blames("quantity"));
     // Each in its range, the product is not.
     cases.push(bad_ask(json!({ "price": "1000000", "quantity": 1_000_000_000 })).blames("quantity"));
@@ -146,17 +143,7 @@ async fn what_is_not_yours_or_does_not_exist_cannot_be_read_or_cancelled() {
             cases.push(case.is(404, "order_not_found", Some("order")));
         }
     }
-    for id in [
-        "1",
-        "ord_",
-        "ord_0",
-        "ord_-1",
-        "ord_x",
-        "acc_1",
-        "ord_18446744073709551616",
-        "ord_1%00",
-        "%20",
-    ] {
+    for id in ["1", "ord_", "ord_0", "ord_-1", "ord_x", "acc_1", "ord_18446744073709551616", "ord_1%00", "%20"] {
         for method in [Method::GET, Method::DELETE] {
             cases.push(request(Buyer, method, &format!("/v1/orders/{id}"), "").blames("order"));
         }

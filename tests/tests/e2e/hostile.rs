@@ -60,9 +60,7 @@ fn is_whole(request: &[u8]) -> bool {
     let Some((head, body)) = text.split_once("\r\n\r\n") else {
         return false;
     };
-    let length = head
-        .lines()
-        .find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok());
+    let length = head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok());
     body.len() >= length.unwrap_or(0)
 }
 
@@ -77,10 +75,7 @@ fn stream(events: &str) -> Vec<u8> {
 
 fn word(usage: Value) -> String {
     let delta = json!([{ "index": 0, "delta": { "content": " word" }, "finish_reason": null }]);
-    format!(
-        "data: {}\n\n",
-        with(json!({ "id": "x", "choices": delta }), &json!({ "usage": usage }))
-    )
+    format!("data: {}\n\n", with(json!({ "id": "x", "choices": delta }), &json!({ "usage": usage })))
 }
 
 /// Runs one plain call against such an answer; returns the status, the code if any, and the units paid.
@@ -108,10 +103,7 @@ async fn check_stream(answer: Vec<u8>) -> (usize, bool, i64, i64) {
     if failed {
         assert_eq!(parse(last)["error"]["code"], "provider_failed", "{last}");
     }
-    let content = events
-        .iter()
-        .filter(|event| *event != "[DONE]" && has_content(&parse(event)))
-        .count();
+    let content = events.iter().filter(|event| *event != "[DONE]" && has_content(&parse(event))).count();
     let paid = settled(&buyer).await;
     assert_eq!(provider.balance().await.earned, paid - paid / 100);
     assert_eq!(provider.remaining(&ask).await, CAPACITY as i64 - paid / PRICE);
@@ -138,11 +130,7 @@ async fn an_answer_that_is_no_answer_costs_nothing() {
     for answer in answers {
         let told = String::from_utf8_lossy(&answer[..answer.len().min(60)]).into_owned();
         let (status, code, used, _) = check_plain(answer).await;
-        assert_eq!(
-            (status, code.as_deref(), used),
-            (502, Some("provider_failed"), 0),
-            "{told:?}"
-        );
+        assert_eq!((status, code.as_deref(), used), (502, Some("provider_failed"), 0), "{told:?}");
     }
 }
 
@@ -155,11 +143,7 @@ async fn an_overstated_usage_is_paid_up_to_the_worst_case_only() {
         assert_eq!((status, used), (200, worst), "{tokens} tokens claimed");
         let events = format!("{}data: [DONE]\n\n", word(usage));
         let (content, failed, used, worst) = check_stream(stream(&events)).await;
-        assert_eq!(
-            (content, failed, used),
-            (1, false, worst),
-            "{tokens} tokens claimed in a stream"
-        );
+        assert_eq!((content, failed, used), (1, false, worst), "{tokens} tokens claimed in a stream");
     }
 }
 
@@ -196,10 +180,7 @@ async fn a_stream_that_turns_into_garbage_is_paid_for_what_came_before() {
         // Chunks are told apart in time: what comes in one piece with the garbage may be lost with it.
         let (content, failed, used, worst) = check_stream(stream(&format!("{words}{ending}"))).await;
         assert!(failed, "{told:?}");
-        assert!(
-            content <= 2 && used < worst,
-            "{told:?}: {content} chunks, {used} of {worst} units"
-        );
+        assert!(content <= 2 && used < worst, "{told:?}: {content} chunks, {used} of {worst} units");
         assert!(content > 0 || used == 0, "{told:?}: {used} units paid for nothing");
     }
 }

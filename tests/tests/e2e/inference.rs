@@ -35,29 +35,14 @@ async fn a_call_moves_what_it_used_and_nothing_else_to_the_atom() {
     assert_eq!(text.split_whitespace().count(), 44);
 
     let balance = buyer.balance().await;
-    assert_eq!(
-        (balance.available, balance.held, balance.escrow),
-        (1_000 * DOLLAR - cost, 0, 0)
-    );
-    assert_eq!(
-        provider.balance().await.earned,
-        cost - fee,
-        "the fee is rounded towards the provider"
-    );
-    assert_eq!(
-        provider.remaining(&ask).await,
-        CAPACITY as i64 - used,
-        "unused units return to the quote"
-    );
+    assert_eq!((balance.available, balance.held, balance.escrow), (1_000 * DOLLAR - cost, 0, 0));
+    assert_eq!(provider.balance().await.earned, cost - fee, "the fee is rounded towards the provider");
+    assert_eq!(provider.remaining(&ask).await, CAPACITY as i64 - used, "unused units return to the quote");
 
     // The ledger lines are those of the worked example in the design.
     let worst = worst_case_units(&body, 100);
     let lines = assert_buyer_adds_up(&buyer).await;
-    assert_eq!(
-        of_kind(&lines, "hold"),
-        (1, worst * 100_000_000),
-        "the limit is the reference price, one credit"
-    );
+    assert_eq!(of_kind(&lines, "hold"), (1, worst * 100_000_000), "the limit is the reference price, one credit");
     assert_eq!(of_kind(&lines, "escrow"), (1, worst * PRICE));
     assert_eq!(of_kind(&lines, "release"), (1, worst * (100_000_000 - PRICE)));
     assert_eq!(of_kind(&lines, "delivery"), (1, cost - fee));
@@ -82,10 +67,7 @@ async fn a_call_in_few_words_is_answered_with_text_cost_and_provider() {
     let answer = reply.ok();
     assert_eq!(answer["response"].as_str().unwrap().split_whitespace().count(), 7);
     assert_eq!((&answer["done"], &answer["model"]), (&json!(true), &json!(MODEL)));
-    assert_eq!(
-        (&answer["cost"], &answer["provider"]),
-        (&json!(cost), &json!(provider.id))
-    );
+    assert_eq!((&answer["cost"], &answer["provider"]), (&json!(cost), &json!(provider.id)));
     assert_eq!(answer["usage"]["prompt_tokens"], 3);
     assert!(answer["latency_ms"].is_u64());
 
@@ -97,11 +79,7 @@ async fn a_call_in_few_words_is_answered_with_text_cost_and_provider() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_provider_that_fails_before_a_token_is_paid_nothing() {
-    let failing = start_mock(MockOptions {
-        failure_rate_ppm: 1_000_000,
-        ..at_once()
-    })
-    .await;
+    let failing = start_mock(MockOptions { failure_rate_ppm: 1_000_000, ..at_once() }).await;
     check_unpaid(&endpoint(&failing)).await;
     assert_eq!(failing.stats().failed, 2, "both calls reached it");
 }
@@ -118,11 +96,7 @@ async fn check_unpaid(endpoint: &str) {
     let before = buyer.balance().await;
     for streamed in [false, true] {
         let reply = buyer.chat(&chat(MODEL, json!({ "stream": streamed }))).await;
-        assert_eq!(
-            reply.error(),
-            (502, "provider_failed".into(), None),
-            "streamed: {streamed}"
-        );
+        assert_eq!(reply.error(), (502, "provider_failed".into(), None), "streamed: {streamed}");
     }
     assert_eq!(buyer.balance().await, before);
     assert_eq!(provider.balance().await.earned, 0);

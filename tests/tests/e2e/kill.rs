@@ -47,15 +47,9 @@ async fn send_until_killed(api: Api, path: &'static str, mut next: impl FnMut(u6
     let mut round = Vec::new();
     for number in 0.. {
         let body = next(number);
-        let reply = api
-            .try_send(hyper::Method::POST, path, &[], body.to_string().into())
-            .await;
+        let reply = api.try_send(hyper::Method::POST, path, &[], body.to_string().into()).await;
         let dead = reply.is_none();
-        round.push(Sent {
-            path,
-            body,
-            acknowledged: reply.map(Reply::ok),
-        });
+        round.push(Sent { path, body, acknowledged: reply.map(Reply::ok) });
         if dead {
             break;
         }
@@ -116,12 +110,7 @@ impl Cast {
         let order = |side: fn(&str, i64, u64, Value) -> Value, mut random: Random| {
             move |number| {
                 let price = 10 * random.between(1, 40) as i64;
-                side(
-                    BOOK,
-                    price,
-                    random.between(1, 50),
-                    json!({ "client_order_id": format!("{round}-{number}") }),
-                )
+                side(BOOK, price, random.between(1, 50), json!({ "client_order_id": format!("{round}-{number}") }))
             }
         };
         let purchase = move |number| json!({ "amount_usd": "1.00", "reference": format!("{round}-{number}") });
@@ -158,10 +147,7 @@ impl Cast {
     async fn check_calls(&self) {
         let (settled, _) = of_kind(&self.caller.transactions().await, "delivery");
         let (least, most) = (self.calls_answered, self.calls_answered + self.calls_unknown);
-        assert!(
-            (least..=most).contains(&settled),
-            "{settled} calls settled, {least} answered, {most} sent"
-        );
+        assert!((least..=most).contains(&settled), "{settled} calls settled, {least} answered, {most} sent");
     }
 
     /// Balances are the sums of the transactions, and what is held is what open bids can cost.
@@ -174,9 +160,7 @@ impl Cast {
                 .await
                 .into_iter()
                 .filter(|order| matches!(order["status"].as_str(), Some("open" | "partially_filled")));
-            let held: i64 = open
-                .map(|order| atoms(&order["price"]) * order["remaining"].as_i64().unwrap())
-                .sum();
+            let held: i64 = open.map(|order| atoms(&order["price"]) * order["remaining"].as_i64().unwrap()).sum();
             assert_eq!(buyer.balance().await.held, held, "{}", buyer.id);
         }
     }
@@ -192,11 +176,7 @@ async fn check_orders(owner: &Trader, earlier: usize, round: &[Sent]) -> usize {
         let Some(id) = sent.id() else { continue };
         assert!(ids.contains(id), "{id} was acknowledged and is listed");
         let order = owner.order(id).await;
-        assert_eq!(
-            (&order["price"], &order["quantity"]),
-            (&sent.body["price"], &sent.body["quantity"]),
-            "{id}"
-        );
+        assert_eq!((&order["price"], &order["quantity"]), (&sent.body["price"], &sent.body["quantity"]), "{id}");
     }
     let acknowledged = round.iter().filter(|sent| sent.acknowledged.is_some()).count();
     let mut unknown_but_there = 0;
@@ -210,16 +190,8 @@ async fn check_orders(owner: &Trader, earlier: usize, round: &[Sent]) -> usize {
         let third = owner.api.post(sent.path, &sent.body).await.ok();
         assert_eq!((&third["repeated"], &third["id"]), (&json!(true), &again["id"]));
     }
-    assert_eq!(
-        listed.len(),
-        earlier + acknowledged + unknown_but_there,
-        "no order is there that nobody sent"
-    );
-    assert_eq!(
-        owner.orders().await.len(),
-        earlier + round.len(),
-        "and now each that was sent"
-    );
+    assert_eq!(listed.len(), earlier + acknowledged + unknown_but_there, "no order is there that nobody sent");
+    assert_eq!(owner.orders().await.len(), earlier + round.len(), "and now each that was sent");
     round.len()
 }
 
@@ -231,17 +203,10 @@ async fn check_purchases(buyer: &Trader, earlier: usize, round: &[Sent]) -> usiz
     for sent in round {
         let again = buyer.api.post(sent.path, &sent.body).await.ok();
         let repeated = again["repeated"] == true;
-        assert!(
-            repeated || sent.acknowledged.is_none(),
-            "an acknowledged purchase is known: {again}"
-        );
+        assert!(repeated || sent.acknowledged.is_none(), "an acknowledged purchase is known: {again}");
         unknown_but_there += usize::from(repeated && sent.acknowledged.is_none());
     }
-    assert_eq!(
-        counted,
-        earlier + acknowledged + unknown_but_there,
-        "no purchase is counted twice or lost"
-    );
+    assert_eq!(counted, earlier + acknowledged + unknown_but_there, "no purchase is counted twice or lost");
     let (counted, _) = of_kind(&buyer.transactions().await, "purchase");
     assert_eq!(counted, earlier + round.len());
     round.len()
@@ -252,11 +217,7 @@ async fn twenty_kills_in_mid_traffic_lose_and_double_nothing() {
     let mut random = Random::new(seed());
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
-    let mock = start_mock(MockOptions {
-        first_token: Duration::from_millis(2),
-        ..at_once()
-    })
-    .await;
+    let mock = start_mock(MockOptions { first_token: Duration::from_millis(2), ..at_once() }).await;
     let mut gollem = Gollem::serve(&data).await;
     let mut cast = Cast::found(&gollem, &endpoint(&mock)).await;
     for round in 0..KILLS {
@@ -277,14 +238,8 @@ async fn twenty_kills_in_mid_traffic_lose_and_double_nothing() {
             assert_audit_agrees(&gollem, &data).await;
         }
     }
-    println!(
-        "{} asks, {} bids, {} purchases, {} calls",
-        cast.asks, cast.bids, cast.purchases, cast.calls_answered
-    );
-    assert!(
-        cast.calls_answered > 0 && cast.asks > KILLS as usize && cast.bids > KILLS as usize,
-        "there was traffic"
-    );
+    println!("{} asks, {} bids, {} purchases, {} calls", cast.asks, cast.bids, cast.purchases, cast.calls_answered);
+    assert!(cast.calls_answered > 0 && cast.asks > KILLS as usize && cast.bids > KILLS as usize, "there was traffic");
     check_end(gollem, cast, &data).await;
 }
 
@@ -310,17 +265,8 @@ async fn check_end(gollem: Gollem, cast: Cast, data: &Path) {
 async fn a_demo_killed_in_mid_play_is_recovered_and_audited() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
-    let arguments = [
-        "demo",
-        "--speed",
-        "max",
-        "--requests",
-        "2000",
-        "--data",
-        data.to_str().unwrap(),
-        "--listen",
-        "127.0.0.1:0",
-    ];
+    let arguments =
+        ["demo", "--speed", "max", "--requests", "2000", "--data", data.to_str().unwrap(), "--listen", "127.0.0.1:0"];
     let demo = Gollem::start(&data, &arguments).await;
     let seen = eventually("the demo is at work", async || {
         let health = demo.admin.get("/health").await.ok();
@@ -330,10 +276,7 @@ async fn a_demo_killed_in_mid_play_is_recovered_and_audited() {
     demo.process.kill();
     let gollem = Gollem::serve(&data).await;
     let state = gollem.state().await;
-    assert!(
-        state["last_seq"].as_u64().unwrap() >= seen,
-        "{state}: {seen} inputs had been told as durable"
-    );
+    assert!(state["last_seq"].as_u64().unwrap() >= seen, "{state}: {seen} inputs had been told as durable");
     assert_eq!(state["ledger_sum"], 0);
     assert_audit_agrees(&gollem, &data).await;
     gollem.process.stop().await;

@@ -30,9 +30,7 @@ async fn check(buyer: &Trader, providers: &[Trader], headers: &[(&str, &str)], w
     let reply = buyer.chat_with(headers, &chat(MODEL, json!({}))).await;
     let chosen = reply.header("x-gollem-provider").map(str::to_owned);
     assert_eq!(reply.status, 200, "{headers:?}: {reply:?}");
-    let position = providers
-        .iter()
-        .position(|provider| Some(&provider.id) == chosen.as_ref());
+    let position = providers.iter().position(|provider| Some(&provider.id) == chosen.as_ref());
     assert_eq!(position, Some(winner), "{headers:?}");
 }
 
@@ -60,13 +58,7 @@ async fn limits_choose_the_cheapest_ask_that_meets_them() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn among_equal_prices_the_faster_ask_wins_and_among_equals_the_earlier() {
-    let asks = [
-        (200, 50, 999),
-        (100, 500, 50),
-        (100, 400, 40),
-        (100, 400, 60),
-        (100, 400, 60),
-    ];
+    let asks = [(200, 50, 999), (100, 500, 50), (100, 400, 40), (100, 400, 60), (100, 400, 60)];
     let (venue, buyer, providers, _mock) = competition(&asks).await;
     check(&buyer, &providers, &[], 3).await;
     providers[3].api.delete("/v1/orders/ord_4").await.ok();
@@ -87,27 +79,15 @@ async fn a_call_that_no_ask_meets_says_which_limit_and_costs_nothing() {
         ("no_ask_at_price", json!({}), &[("x-max-price", "0.00000000090")]),
         ("no_ask_within_limits", json!({}), &[("x-max-latency", "99")]),
         ("no_ask_within_limits", json!({}), &[("x-min-throughput", "151")]),
-        (
-            "no_ask_within_limits",
-            json!({}),
-            &[("x-max-latency", "100"), ("x-max-price", "0.00000000299")],
-        ),
-        (
-            "no_ask_within_limits",
-            json!({}),
-            &[("x-min-throughput", "100"), ("x-max-latency", "50")],
-        ),
+        ("no_ask_within_limits", json!({}), &[("x-max-latency", "100"), ("x-max-price", "0.00000000299")]),
+        ("no_ask_within_limits", json!({}), &[("x-min-throughput", "100"), ("x-max-latency", "50")]),
         ("no_ask_with_capacity", json!({ "max_tokens": 3_000 }), &[]),
     ];
     for streamed in [false, true] {
         for (code, change, headers) in &cases {
             let change = with(json!({ "stream": streamed }), change);
             let reply = buyer.chat_with(headers, &chat(MODEL, change)).await;
-            assert_eq!(
-                reply.error(),
-                (503, (*code).to_owned(), None),
-                "{code} {headers:?}, streamed: {streamed}"
-            );
+            assert_eq!(reply.error(), (503, (*code).to_owned(), None), "{code} {headers:?}, streamed: {streamed}");
         }
     }
     assert_eq!(buyer.balance().await, before);

@@ -78,18 +78,9 @@ async fn openai_s_own_client_needs_only_another_base_address() {
     list_model(&venue.admin, "unsold", json!({})).await;
     let cost = buyer.chat(&chat(MODEL, json!({}))).await.ok()["usage"]["cost"].clone();
     let mut command = Command::new(&python);
-    command
-        .args(["-c", SCRIPT])
-        .env("BASE", format!("{}/v1", venue.admin.base()))
-        .env("MODEL", MODEL);
-    command
-        .env("KEY", buyer.api.key())
-        .env("POOR_KEY", poor.api.key())
-        .env("COST", cost.as_str().unwrap());
-    let output = tokio::task::spawn_blocking(move || command.output())
-        .await
-        .unwrap()
-        .unwrap();
+    command.args(["-c", SCRIPT]).env("BASE", format!("{}/v1", venue.admin.base())).env("MODEL", MODEL);
+    command.env("KEY", buyer.api.key()).env("POOR_KEY", poor.api.key()).env("COST", cost.as_str().unwrap());
+    let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && output.stdout == b"as expected\n", "{stderr}");
     venue.close().await;

@@ -19,19 +19,13 @@ const MAX_TOKENS: i64 = 100;
 
 /// The call: worst case by its bytes and `max_tokens`, then far fewer tokens come back.
 fn call(streamed: bool) -> Value {
-    chat(
-        MODEL,
-        json!({ "max_tokens": MAX_TOKENS, "mock_tokens": 7, "stream": streamed }),
-    )
+    chat(MODEL, json!({ "max_tokens": MAX_TOKENS, "mock_tokens": 7, "stream": streamed }))
 }
 
 /// The price at which a dollar pays for the worst case of ten calls, and not of eleven.
 async fn price_for_ten(venue: &Venue) -> i64 {
     let listed = venue.admin.get("/v1/instruments").await.ok();
-    assert_eq!(
-        listed["instruments"][0]["weights"],
-        json!({ "input": 1_000, "cached_input": 250, "output": 4_000 })
-    );
+    assert_eq!(listed["instruments"][0]["weights"], json!({ "input": 1_000, "cached_input": 250, "output": 4_000 }));
     let worst = worst_case_units(&call(false), MAX_TOKENS);
     let price = DOLLAR / (10 * worst) / 10 * 10; // On the tick.
     assert!(10 * worst * price <= DOLLAR && 11 * worst * price > DOLLAR);
@@ -65,11 +59,7 @@ fn answered(reply: &Reply, streamed: bool) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_hundred_calls_against_a_balance_for_ten_never_overspend_it() {
-    let mock = start_mock(MockOptions {
-        first_token: Duration::from_millis(150),
-        ..at_once()
-    })
-    .await;
+    let mock = start_mock(MockOptions { first_token: Duration::from_millis(150), ..at_once() }).await;
     let venue = Venue::open().await;
     // A bid holds at most a dollar a unit here: the limit is the ask's price.
     list_model(&venue.admin, MODEL, json!({})).await;
@@ -94,25 +84,15 @@ async fn two_hundred_calls_against_a_balance_for_ten_never_overspend_it() {
     assert!(watcher.await.unwrap() > 0, "somebody looked");
 
     let paid_calls = outcomes.iter().filter(|answered| **answered).count();
-    assert!(
-        (10..CALLS).contains(&paid_calls),
-        "{paid_calls} of {CALLS} were answered"
-    );
+    assert!((10..CALLS).contains(&paid_calls), "{paid_calls} of {CALLS} were answered");
     let stats = mock.stats();
-    assert_eq!(
-        (stats.requests, stats.completed),
-        (paid_calls as u64, paid_calls as u64),
-        "each answer was paid"
-    );
+    assert_eq!((stats.requests, stats.completed), (paid_calls as u64, paid_calls as u64), "each answer was paid");
 
     let used = units(CHAT_PROMPT_TOKENS, 7);
     let (cost, fee) = (used * price, used * price / 100);
     let count = i64::try_from(paid_calls).unwrap();
     let balance = buyer.balance().await;
-    assert_eq!(
-        (balance.available, balance.held, balance.escrow),
-        (DOLLAR - count * cost, 0, 0)
-    );
+    assert_eq!((balance.available, balance.held, balance.escrow), (DOLLAR - count * cost, 0, 0));
     assert_eq!(provider.balance().await.earned, count * (cost - fee));
     assert_eq!(provider.remaining(&quote).await, 1_000_000_000 - count * used);
     let lines = assert_buyer_adds_up(&buyer).await;

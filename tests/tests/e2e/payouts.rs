@@ -23,10 +23,7 @@ async fn a_payout_is_requested_then_confirmed_or_returned_and_never_twice() {
     let part = provider.api.post("/v1/payouts", &json!({ "amount_usd": "0.01" })).await;
     assert_eq!(part.status, 201);
     let part = part.ok();
-    assert_eq!(
-        (&part["amount_usd"], &part["status"]),
-        (&json!("0.01"), &json!("requested"))
-    );
+    assert_eq!((&part["amount_usd"], &part["status"]), (&json!("0.01"), &json!("requested")));
     let balance = provider.balance().await;
     assert_eq!((balance.earned, balance.payout_pending), (earned - CENT, CENT));
     let settle = |id: &serde_json::Value, how: &str| format!("/v1/payouts/{}/{how}", id.as_str().unwrap());
@@ -39,11 +36,7 @@ async fn a_payout_is_requested_then_confirmed_or_returned_and_never_twice() {
     assert_eq!(all["amount_usd"], "0.04");
     venue.admin.post(&settle(&all["id"], "confirm"), &json!({})).await.ok();
     let balance = provider.balance().await;
-    assert_eq!(
-        (balance.earned, balance.payout_pending),
-        (earned - 4 * CENT, 0),
-        "less than a cent stays"
-    );
+    assert_eq!((balance.earned, balance.payout_pending), (earned - 4 * CENT, 0), "less than a cent stays");
 
     for (id, how) in [(&part, "fail"), (&part, "confirm"), (&all, "confirm"), (&all, "fail")] {
         let again = venue.admin.post(&settle(&id["id"], how), &json!({})).await;
@@ -51,11 +44,7 @@ async fn a_payout_is_requested_then_confirmed_or_returned_and_never_twice() {
     }
     for body in [json!({}), json!({ "amount_usd": "0.01" })] {
         let nothing = provider.api.post("/v1/payouts", &body).await;
-        assert_eq!(
-            nothing.error(),
-            (400, "invalid_value".into(), Some("amount_usd".into())),
-            "nothing left"
-        );
+        assert_eq!(nothing.error(), (400, "invalid_value".into(), Some("amount_usd".into())), "nothing left");
     }
     assert_provider_adds_up(&provider).await;
     venue.close().await;

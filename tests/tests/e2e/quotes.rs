@@ -13,10 +13,7 @@ async fn venue() -> (Venue, Trader) {
 }
 
 fn quote(change: Value) -> Value {
-    with(
-        json!({ "model": MODEL, "latency": 400, "throughput": 60, "capacity": 5_000, "price": 0.00000135 }),
-        &change,
-    )
+    with(json!({ "model": MODEL, "latency": 400, "throughput": 60, "capacity": 5_000, "price": 0.00000135 }), &change)
 }
 
 async fn open_orders(provider: &Trader) -> Vec<Value> {
@@ -41,26 +38,12 @@ async fn a_price_means_the_same_as_number_and_as_string_and_credit_rate_wins() {
         (json!({ "credit_rate": "0.00000200", "price": null }), 200_000),
     ];
     for (change, price) in cases {
-        let answer = provider
-            .api
-            .post("/api/provider/status", &quote(change.clone()))
-            .await
-            .ok();
-        assert_eq!(
-            (&answer["status"], &answer["price"]),
-            (&json!("online"), &json!(credits(price))),
-            "{change}"
-        );
+        let answer = provider.api.post("/api/provider/status", &quote(change.clone())).await.ok();
+        assert_eq!((&answer["status"], &answer["price"]), (&json!("online"), &json!(credits(price))), "{change}");
         let open = open_orders(&provider).await;
         assert_eq!(open.len(), 1, "the new quote stands in place of the old: {change}");
-        assert_eq!(
-            (&open[0]["id"], &open[0]["price"]),
-            (&answer["order"], &json!(credits(price)))
-        );
-        assert_eq!(
-            (&open[0]["latency_ms"], &open[0]["throughput_tps"]),
-            (&json!(400), &json!(60))
-        );
+        assert_eq!((&open[0]["id"], &open[0]["price"]), (&answer["order"], &json!(credits(price))));
+        assert_eq!((&open[0]["latency_ms"], &open[0]["throughput_tps"]), (&json!(400), &json!(60)));
         assert_eq!(open[0]["remaining"], 5_000);
     }
     venue.close().await;
@@ -69,11 +52,7 @@ async fn a_price_means_the_same_as_number_and_as_string_and_credit_rate_wins() {
 #[tokio::test(flavor = "multi_thread")]
 async fn going_offline_withdraws_the_quotes_of_that_model_only() {
     let (venue, provider) = venue().await;
-    provider
-        .api
-        .post("/api/provider/status", &quote(json!({ "model": "other" })))
-        .await
-        .ok();
+    provider.api.post("/api/provider/status", &quote(json!({ "model": "other" }))).await.ok();
     provider.api.post("/api/provider/status", &quote(json!({}))).await.ok();
     let offline = json!({ "model": MODEL, "status": "offline" });
     let answer = provider.api.post("/api/provider/status", &offline).await.ok();
@@ -111,11 +90,7 @@ async fn a_refused_quote_leaves_the_old_one_standing() {
     ];
     let mut wrong = Vec::new();
     for (change, param) in cases {
-        let error = provider
-            .api
-            .post("/api/provider/status", &quote(change.clone()))
-            .await
-            .error();
+        let error = provider.api.post("/api/provider/status", &quote(change.clone())).await.error();
         if error != (400, "invalid_value".into(), Some(param.to_owned())) {
             wrong.push(format!("{change}: {error:?}"));
         }
@@ -126,10 +101,7 @@ async fn a_refused_quote_leaves_the_old_one_standing() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
-    let unknown = provider
-        .api
-        .post("/api/provider/status", &quote(json!({ "model": "nothing" })))
-        .await;
+    let unknown = provider.api.post("/api/provider/status", &quote(json!({ "model": "nothing" }))).await;
     assert_eq!(unknown.error(), (404, "model_not_found".into(), Some("model".into())));
     assert_eq!(open_orders(&provider).await, before);
     venue.close().await;
@@ -154,11 +126,7 @@ async fn anyone_can_see_depth_and_best_prices_of_every_book() {
     assert_eq!(status["instruments"][1]["best_bid"], Value::Null);
     let book = anyone.get(&format!("/v1/book/{MODEL}")).await.ok();
     let level = |price, quantity, orders| json!({ "price": credits(price), "quantity": quantity, "orders": orders });
-    assert_eq!(
-        book["bids"],
-        json!([level(2_000, 50, 2), level(1_000, 10, 1)]),
-        "best first"
-    );
+    assert_eq!(book["bids"], json!([level(2_000, 50, 2), level(1_000, 10, 1)]), "best first");
     assert_eq!(book["asks"], json!([level(135_000, 5_000, 1)]));
     venue.close().await;
 }

@@ -25,26 +25,16 @@ async fn a_stop_in_mid_stream_finishes_the_stream_and_settles_it() {
     events.read_tokens(5).await;
     gollem.process.terminate();
     let address = gollem.base().strip_prefix("http://").unwrap().to_owned();
-    eventually("no new connection is taken", async || {
-        TcpStream::connect(&address).await.is_err().then_some(())
-    })
-    .await;
+    eventually("no new connection is taken", async || TcpStream::connect(&address).await.is_err().then_some(())).await;
     let rest = events.all().await;
-    assert_eq!(
-        rest.last().map(String::as_str),
-        Some("[DONE]"),
-        "the stream went on to its end"
-    );
+    assert_eq!(rest.last().map(String::as_str), Some("[DONE]"), "the stream went on to its end");
     let status = gollem.process.ended().await;
     assert!(status.success(), "{status}");
     let audit = verify(&data);
     assert_eq!((&audit["clean"], &audit["torn_bytes"]), (&json!(true), &json!(0)));
 
     let gollem = Gollem::serve(&data).await;
-    assert_eq!(
-        settled(&buyer.at(gollem.base())).await,
-        units(CHAT_PROMPT_TOKENS, 150) * 1_000
-    );
+    assert_eq!(settled(&buyer.at(gollem.base())).await, units(CHAT_PROMPT_TOKENS, 150) * 1_000);
     gollem.process.stop().await;
 }
 
@@ -68,10 +58,7 @@ async fn a_fresh_exchange_shows_its_key_once_and_later_starts_do_not() {
     let stranger = Api::new(&base, Some(ADMIN_KEY)).get("/v1/admin/state").await;
     assert_eq!(stranger.status, 401);
     second.stop().await;
-    assert!(
-        !std::fs::read_to_string(&log).unwrap().contains(&key),
-        "the log does not know the key"
-    );
+    assert!(!std::fs::read_to_string(&log).unwrap().contains(&key), "the log does not know the key");
 }
 
 #[tokio::test(flavor = "multi_thread")]

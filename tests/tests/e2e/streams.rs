@@ -25,28 +25,19 @@ impl Events {
     pub(crate) async fn open(buyer: &Trader, change: Value) -> Events {
         let body = chat(MODEL, with(json!({ "stream": true }), &change));
         let bytes = Bytes::from(body.to_string());
-        let response = buyer
-            .api
-            .open(Method::POST, "/v1/chat/completions", &[], bytes)
-            .await
-            .unwrap();
+        let response = buyer.api.open(Method::POST, "/v1/chat/completions", &[], bytes).await.unwrap();
         let (head, body) = response.into_parts();
         assert_eq!(head.status, 200);
         assert_eq!(head.headers["content-type"], "text/event-stream; charset=utf-8");
-        Events {
-            headers: head.headers,
-            body,
-            text: String::new(),
-        }
+        Events { headers: head.headers, body, text: String::new() }
     }
 
     /// The data of the next event; `None` at the end.
     pub(crate) async fn next(&mut self) -> Option<String> {
         loop {
             if let Some((event, rest)) = self.text.split_once("\n\n") {
-                let data = event
-                    .strip_prefix("data: ")
-                    .unwrap_or_else(|| panic!("an event is one data line: {event:?}"));
+                let data =
+                    event.strip_prefix("data: ").unwrap_or_else(|| panic!("an event is one data line: {event:?}"));
                 assert!(!data.contains('\n'), "{data:?}");
                 let data = data.to_owned();
                 self.text = rest.to_owned();
@@ -54,9 +45,7 @@ impl Events {
             }
             let frame = timeout(DEADLINE, self.body.frame()).await.expect("a stream goes on");
             match frame {
-                Some(frame) => self
-                    .text
-                    .push_str(std::str::from_utf8(&frame.unwrap().into_data().unwrap()).unwrap()),
+                Some(frame) => self.text.push_str(std::str::from_utf8(&frame.unwrap().into_data().unwrap()).unwrap()),
                 None => {
                     assert!(self.text.is_empty(), "half an event at the end: {:?}", self.text);
                     return None;
@@ -88,9 +77,7 @@ pub(crate) fn parse(event: &str) -> Value {
 }
 
 pub(crate) fn has_content(chunk: &Value) -> bool {
-    chunk["choices"][0]["delta"]["content"]
-        .as_str()
-        .is_some_and(|text| !text.is_empty())
+    chunk["choices"][0]["delta"]["content"].as_str().is_some_and(|text| !text.is_empty())
 }
 
 /// Waits until nothing of the buyer's is tied up, and returns what it has paid of its $1,000.
@@ -110,12 +97,7 @@ async fn a_stream_is_chunks_of_one_id_then_done_and_is_paid_by_its_tokens() {
     let (venue, buyer, provider, ask) = Venue::trading(&endpoint(&mock), PRICE).await;
     let events = Events::open(&buyer, json!({ "mock_tokens": 9 })).await;
     assert_eq!(events.headers["x-gollem-provider"], provider.id.as_str());
-    assert!(
-        events.headers["x-gollem-contract"]
-            .to_str()
-            .unwrap()
-            .starts_with("ctr_")
-    );
+    assert!(events.headers["x-gollem-contract"].to_str().unwrap().starts_with("ctr_"));
     let mut events = events.all().await;
     assert_eq!(events.pop().as_deref(), Some("[DONE]"));
     let chunks: Vec<Value> = events.iter().map(|event| parse(event)).collect();
@@ -149,18 +131,11 @@ async fn a_stream_tells_its_usage_and_cost_to_whom_asks_for_it() {
     assert_eq!(usage["choices"], json!([]));
     let used = units(CHAT_PROMPT_TOKENS, 10);
     let told = &usage["usage"];
-    assert_eq!(
-        (&told["prompt_tokens"], &told["completion_tokens"]),
-        (&json!(CHAT_PROMPT_TOKENS), &json!(10))
-    );
+    assert_eq!((&told["prompt_tokens"], &told["completion_tokens"]), (&json!(CHAT_PROMPT_TOKENS), &json!(10)));
     assert_eq!(told["cost"], credits(used * PRICE));
     for event in &events {
         let chunk = parse(event);
-        assert_eq!(
-            chunk.get("usage"),
-            Some(&Value::Null),
-            "every other chunk says null: {chunk}"
-        );
+        assert_eq!(chunk.get("usage"), Some(&Value::Null), "every other chunk says null: {chunk}");
     }
     assert_eq!(settled(&buyer).await, used * PRICE);
     venue.close().await;
@@ -174,10 +149,7 @@ async fn a_client_that_leaves_pays_for_what_it_got_and_the_provider_stops() {
     events.read_tokens(5).await;
     drop(events);
     let paid = settled(&buyer).await;
-    eventually("the provider notices", async || {
-        (mock.stats().aborted == 1).then_some(())
-    })
-    .await;
+    eventually("the provider notices", async || (mock.stats().aborted == 1).then_some(())).await;
 
     let used = paid / PRICE;
     assert_eq!(paid % PRICE, 0);
@@ -207,19 +179,12 @@ async fn a_client_that_leaves_a_plain_call_is_settled_too() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_leaves_before_the_first_token_pays_nothing() {
-    let mock = start_mock(MockOptions {
-        first_token: DEADLINE,
-        ..at_once()
-    })
-    .await;
+    let mock = start_mock(MockOptions { first_token: DEADLINE, ..at_once() }).await;
     let (venue, buyer, provider, ask) = Venue::trading(&endpoint(&mock), PRICE).await;
     let events = Events::open(&buyer, json!({})).await;
     drop(events);
     assert_eq!(settled(&buyer).await, 0, "and waits for no provider");
-    eventually("the provider notices", async || {
-        (mock.stats().aborted == 1).then_some(())
-    })
-    .await;
+    eventually("the provider notices", async || (mock.stats().aborted == 1).then_some(())).await;
     assert_eq!(provider.balance().await.earned, 0);
     assert_eq!(provider.remaining(&ask).await, CAPACITY as i64);
     venue.close().await;

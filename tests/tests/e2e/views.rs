@@ -13,31 +13,14 @@ async fn trade(gollem: &Gollem, endpoint: &str) -> [Trader; 2] {
     list_model(&gollem.admin, MODEL, json!({})).await;
     let provider = open_provider(&gollem.admin, "provider", endpoint).await;
     let buyer = open_buyer(&gollem.admin, "buyer", 100).await;
-    provider
-        .place(&ask(
-            MODEL,
-            1_000_000,
-            100_000,
-            json!({ "gpu": "h100", "region": "eu" }),
-        ))
-        .await;
+    provider.place(&ask(MODEL, 1_000_000, 100_000, json!({ "gpu": "h100", "region": "eu" }))).await;
     provider.place(&ask(MODEL, 2_000_000, 100_000, json!({}))).await;
     let cancelled = provider.place(&ask(MODEL, 3_000_000, 5, json!({}))).await;
     provider.api.delete(&format!("/v1/orders/{cancelled}")).await.ok();
-    buyer
-        .place(&bid(MODEL, 1_000_000, 500, json!({ "single": true })))
-        .await;
-    buyer
-        .place(&bid(MODEL, 500_000, 700, json!({ "max_latency_ms": 100 })))
-        .await;
+    buyer.place(&bid(MODEL, 1_000_000, 500, json!({ "single": true }))).await;
+    buyer.place(&bid(MODEL, 500_000, 700, json!({ "max_latency_ms": 100 }))).await;
     for tokens in 1..=10 {
-        buyer
-            .chat(&chat(
-                MODEL,
-                json!({ "mock_tokens": tokens, "stream": tokens % 2 == 0 }),
-            ))
-            .await
-            .ok();
+        buyer.chat(&chat(MODEL, json!({ "mock_tokens": tokens, "stream": tokens % 2 == 0 }))).await.ok();
     }
     buyer.chat(&chat("nothing", json!({}))).await.error();
     [buyer, provider]
@@ -51,12 +34,7 @@ async fn answers(gollem: &Gollem, traders: &[Trader]) -> Vec<(String, Bytes)> {
     }
     for trader in traders {
         let trader = trader.at(gollem.base());
-        let orders = [
-            "/v1/balance",
-            "/v1/transactions?limit=1000",
-            "/v1/orders",
-            "/v1/orders?status=open",
-        ];
+        let orders = ["/v1/balance", "/v1/transactions?limit=1000", "/v1/orders", "/v1/orders?status=open"];
         for path in orders {
             answers.push((format!("{path} of {}", trader.id), trader.api.get(path).await.bytes));
         }
@@ -97,10 +75,6 @@ async fn deleted_views_come_back_byte_for_byte() {
     // Kept views are the same as rebuilt ones.
     gollem.process.kill();
     let gollem = Gollem::serve(&data).await;
-    assert_eq!(
-        answers(&gollem, &traders).await,
-        before,
-        "after a kill, with the views kept"
-    );
+    assert_eq!(answers(&gollem, &traders).await, before, "after a kill, with the views kept");
     gollem.process.stop().await;
 }

@@ -41,19 +41,12 @@ impl Api {
             .pool_timer(hyper_util::rt::TokioTimer::new())
             .pool_idle_timeout(std::time::Duration::from_secs(5))
             .build(connector);
-        Api {
-            http,
-            base: base.to_owned(),
-            key: key.map(str::to_owned),
-        }
+        Api { http, base: base.to_owned(), key: key.map(str::to_owned) }
     }
 
     /// The same server with another key.
     pub(crate) fn with_key(&self, key: Option<&str>) -> Api {
-        Api {
-            key: key.map(str::to_owned),
-            ..self.clone()
-        }
+        Api { key: key.map(str::to_owned), ..self.clone() }
     }
 
     /// The same key at another server, over connections of its own.
@@ -85,9 +78,7 @@ impl Api {
             request = request.header(*name, *value);
         }
         let request = request.body(Full::new(body)).unwrap();
-        timeout(DEADLINE, self.http.request(request))
-            .await
-            .expect("an answer comes in time")
+        timeout(DEADLINE, self.http.request(request)).await.expect("an answer comes in time")
     }
 
     /// Sends a request and reads the answer; `None` when the connection ends before the answer does.
@@ -102,12 +93,7 @@ impl Api {
         let read = timeout(DEADLINE, body.collect()).await.expect("an answer ends in time");
         let bytes = read.ok()?.to_bytes();
         let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
-        Some(Reply {
-            status: head.status.as_u16(),
-            headers: head.headers,
-            bytes,
-            body,
-        })
+        Some(Reply { status: head.status.as_u16(), headers: head.headers, bytes, body })
     }
 
     pub(crate) async fn send(&self, method: Method, path: &str, headers: Headers<'_>, body: Bytes) -> Reply {
@@ -152,27 +138,15 @@ impl Reply {
     #[track_caller]
     pub(crate) fn error(&self) -> (u16, String, Option<String>) {
         assert!(self.status >= 400, "{self:?}");
-        let json = self
-            .header("content-type")
-            .is_some_and(|kind| kind.starts_with("application/json"));
+        let json = self.header("content-type").is_some_and(|kind| kind.starts_with("application/json"));
         assert!(json, "an error is JSON: {self:?}");
-        let error = self
-            .body
-            .get("error")
-            .and_then(Value::as_object)
-            .unwrap_or_else(|| panic!("no `error`: {self:?}"));
+        let error = self.body.get("error").and_then(Value::as_object).unwrap_or_else(|| panic!("no `error`: {self:?}"));
         let keys: Vec<&str> = error.keys().map(String::as_str).collect();
         assert_eq!(keys, ["message", "type", "param", "code"], "{self:?}");
-        assert!(
-            error["message"].as_str().is_some_and(|message| !message.is_empty()),
-            "{self:?}"
-        );
+        assert!(error["message"].as_str().is_some_and(|message| !message.is_empty()), "{self:?}");
         assert!(error["type"].is_string(), "{self:?}");
         if matches!(self.status, 429 | 503) {
-            assert!(
-                self.header("retry-after").is_some(),
-                "it says when to come back: {self:?}"
-            );
+            assert!(self.header("retry-after").is_some(), "it says when to come back: {self:?}");
         }
         let code = error["code"].as_str().unwrap_or_else(|| panic!("no code: {self:?}"));
         let param = match &error["param"] {

@@ -59,15 +59,9 @@ pub(crate) struct Trader {
 
 /// Opens an account whose key has these scopes.
 pub(crate) async fn open_account(admin: &Api, name: &str, scopes: &[&str]) -> Trader {
-    let opened = admin
-        .post("/v1/accounts", &json!({ "name": name, "scopes": scopes }))
-        .await
-        .ok();
+    let opened = admin.post("/v1/accounts", &json!({ "name": name, "scopes": scopes })).await.ok();
     let api = admin.with_key(opened["api_key"].as_str());
-    Trader {
-        api,
-        id: opened["account"].as_str().unwrap().to_owned(),
-    }
+    Trader { api, id: opened["account"].as_str().unwrap().to_owned() }
 }
 
 /// A buyer with as many dollars, at most 1,000.
@@ -80,11 +74,7 @@ pub(crate) async fn open_buyer(admin: &Api, name: &str, dollars: u32) -> Trader 
 /// A provider whose model server answers at `endpoint`.
 pub(crate) async fn open_provider(admin: &Api, name: &str, endpoint: &str) -> Trader {
     let provider = open_account(admin, name, &["read", "provide"]).await;
-    provider
-        .api
-        .put("/v1/provider", &json!({ "endpoint": endpoint }))
-        .await
-        .ok();
+    provider.api.put("/v1/provider", &json!({ "endpoint": endpoint })).await.ok();
     provider
 }
 
@@ -110,10 +100,7 @@ pub(crate) fn with(mut base: Value, change: &Value) -> Value {
 /// A chat request of five words for at most ten tokens, with `change` on top.
 pub(crate) fn chat(model: &str, change: Value) -> Value {
     let message = json!({ "role": "user", "content": "count these five words now" });
-    with(
-        json!({ "model": model, "messages": [message], "max_tokens": 10 }),
-        &change,
-    )
+    with(json!({ "model": model, "messages": [message], "max_tokens": 10 }), &change)
 }
 
 /// Prompt tokens the mock counts for [`chat`].
@@ -140,19 +127,13 @@ pub(crate) fn ask(instrument: &str, price: i64, quantity: u64, change: Value) ->
 
 /// A bid at `price` atoms a unit, with `change` on top.
 pub(crate) fn bid(instrument: &str, price: i64, quantity: u64, change: Value) -> Value {
-    with(
-        json!({ "instrument": instrument, "side": "bid", "price": credits(price), "quantity": quantity }),
-        &change,
-    )
+    with(json!({ "instrument": instrument, "side": "bid", "price": credits(price), "quantity": quantity }), &change)
 }
 
 impl Trader {
     /// The same account at a restarted server.
     pub(crate) fn at(&self, base: &str) -> Trader {
-        Trader {
-            api: self.api.at(base),
-            id: self.id.clone(),
-        }
+        Trader { api: self.api.at(base), id: self.id.clone() }
     }
 
     pub(crate) async fn balance(&self) -> Balance {
@@ -235,12 +216,7 @@ pub(crate) async fn assert_buyer_adds_up(buyer: &Trader) -> Vec<Value> {
     let sums = sums(&transactions);
     let sum = |name: &str| sums.get(name).copied().unwrap_or(0);
     let own = (sum("available"), sum("held"), sum("escrow"));
-    assert_eq!(
-        own,
-        (balance.available, balance.held, balance.escrow),
-        "{} adds up",
-        buyer.id
-    );
+    assert_eq!(own, (balance.available, balance.held, balance.escrow), "{} adds up", buyer.id);
     assert!(own.0 >= 0 && own.1 >= 0 && own.2 >= 0, "{balance:?}");
     transactions
 }
@@ -250,12 +226,7 @@ pub(crate) async fn assert_provider_adds_up(provider: &Trader) -> Vec<Value> {
     let (balance, transactions) = at_rest(provider).await;
     let sums = sums(&transactions);
     let sum = |name: &str| sums.get(name).copied().unwrap_or(0);
-    assert_eq!(
-        (sum("earned"), sum("payout_pending")),
-        (balance.earned, balance.payout_pending),
-        "{}",
-        provider.id
-    );
+    assert_eq!((sum("earned"), sum("payout_pending")), (balance.earned, balance.payout_pending), "{}", provider.id);
     transactions
 }
 

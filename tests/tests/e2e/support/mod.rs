@@ -38,20 +38,12 @@ pub(crate) async fn start_mock(options: MockOptions) -> Mock {
 
 /// A mock without any waits.
 pub(crate) fn at_once() -> MockOptions {
-    MockOptions {
-        first_token: Duration::ZERO,
-        tokens_per_s: 0,
-        ..MockOptions::default()
-    }
+    MockOptions { first_token: Duration::ZERO, tokens_per_s: 0, ..MockOptions::default() }
 }
 
 /// A mock of which a stream takes long: 100 tokens a second.
 pub(crate) fn slowly() -> MockOptions {
-    MockOptions {
-        first_token: Duration::ZERO,
-        tokens_per_s: 100,
-        ..MockOptions::default()
-    }
+    MockOptions { first_token: Duration::ZERO, tokens_per_s: 100, ..MockOptions::default() }
 }
 
 /// The base address a provider registers for its mock.

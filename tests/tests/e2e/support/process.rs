@@ -29,16 +29,7 @@ fn build() -> PathBuf {
         profile => profile,
     };
     let built = Command::new(env!("CARGO"))
-        .args([
-            "build",
-            "--bins",
-            "-p",
-            "gollem-gateway",
-            "-p",
-            "gollem-provider",
-            "-p",
-            "gollem-replay",
-        ])
+        .args(["build", "--bins", "-p", "gollem-gateway", "-p", "gollem-provider", "-p", "gollem-replay"])
         .args(["--profile", profile, "--target-dir"])
         .arg(folder.parent().unwrap())
         .current_dir(env!("CARGO_MANIFEST_DIR"))
@@ -61,31 +52,15 @@ impl Process {
     pub(crate) fn start(name: &str, arguments: &[&str], env: &[(&str, &str)], log: &Path) -> Process {
         let file = File::options().create(true).append(true).open(log).unwrap();
         let mut command = Command::new(binary(name));
-        command
-            .args(arguments)
-            .env_remove("GOLLEM_API_KEY")
-            .env_remove("GOLLEM_ADMIN_KEY")
-            .envs(env.iter().copied());
-        let mut child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(file)
-            .spawn()
-            .unwrap();
+        command.args(arguments).env_remove("GOLLEM_API_KEY").env_remove("GOLLEM_ADMIN_KEY").envs(env.iter().copied());
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(file).spawn().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         let (sender, lines) = channel();
         std::thread::spawn(move || {
             // Reads on when nobody listens any more, so that the command never waits for its pipe.
-            stdout
-                .lines()
-                .map_while(Result::ok)
-                .for_each(|line| drop(sender.send(line)));
+            stdout.lines().map_while(Result::ok).for_each(|line| drop(sender.send(line)));
         });
-        Process {
-            child,
-            lines,
-            log: log.to_owned(),
-        }
+        Process { child, lines, log: log.to_owned() }
     }
 
     /// Waits for a line of standard output that begins so, passing over others; returns what follows.
@@ -100,9 +75,7 @@ impl Process {
     /// The next line, which must begin so; returns what follows.
     pub(crate) async fn first_line(&mut self, prefix: &str) -> String {
         let line = self.next_line().await;
-        line.strip_prefix(prefix)
-            .unwrap_or_else(|| panic!("{line:?} should begin with {prefix:?}"))
-            .to_owned()
+        line.strip_prefix(prefix).unwrap_or_else(|| panic!("{line:?} should begin with {prefix:?}")).to_owned()
     }
 
     async fn next_line(&mut self) -> String {
@@ -162,16 +135,7 @@ pub(crate) struct Gollem {
 impl Gollem {
     /// Serves the exchange in `data`; the log goes next to it.
     pub(crate) async fn serve(data: &Path) -> Gollem {
-        let arguments = [
-            "serve",
-            "--data",
-            data.to_str().unwrap(),
-            "--listen",
-            "127.0.0.1:0",
-            "--dev",
-            "--pin",
-            "off",
-        ];
+        let arguments = ["serve", "--data", data.to_str().unwrap(), "--listen", "127.0.0.1:0", "--dev", "--pin", "off"];
         Gollem::start(data, &arguments).await
     }
 
@@ -180,10 +144,7 @@ impl Gollem {
         let env = [("GOLLEM_ADMIN_KEY", ADMIN_KEY), ("GOLLEM_LOG", "warn")];
         let mut process = Process::start("gollem", arguments, &env, &data.with_extension("log"));
         let base = process.line("listening on ").await;
-        Gollem {
-            process,
-            admin: Api::new(&base, Some(ADMIN_KEY)),
-        }
+        Gollem { process, admin: Api::new(&base, Some(ADMIN_KEY)) }
     }
 
     pub(crate) fn base(&self) -> &str {
@@ -198,12 +159,7 @@ impl Gollem {
 
 /// What `gollem-replay verify` says of a data folder; fails unless it finds the folder sound.
 pub(crate) fn verify(data: &Path) -> Value {
-    let verified = Command::new(binary("gollem-replay"))
-        .arg("verify")
-        .arg(data)
-        .arg("--json")
-        .output()
-        .unwrap();
+    let verified = Command::new(binary("gollem-replay")).arg("verify").arg(data).arg("--json").output().unwrap();
     let stderr = String::from_utf8_lossy(&verified.stderr);
     assert!(verified.status.success(), "{}: {stderr}", verified.status);
     serde_json::from_slice(&verified.stdout).unwrap()

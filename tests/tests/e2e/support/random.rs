@@ -27,9 +27,7 @@ impl Random {
 
 /// The seed in `SEED`, or a fresh one. Printed, so that a failure shows it.
 pub(crate) fn seed() -> u64 {
-    let given = std::env::var("SEED")
-        .ok()
-        .map(|text| text.parse().expect("SEED is a number"));
+    let given = std::env::var("SEED").ok().map(|text| text.parse().expect("SEED is a number"));
     let seed = given.unwrap_or_else(|| {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
         u64::from(now.subsec_nanos()) ^ now.as_secs()

@@ -31,24 +31,12 @@ impl Venue {
 
     async fn open_with(dev: bool) -> Venue {
         let data = tempfile::tempdir().unwrap();
-        let options = ExchangeOptions {
-            data: data.path().to_owned(),
-            dev,
-            pinning: Pinning::Off,
-        };
+        let options = ExchangeOptions { data: data.path().to_owned(), dev, pinning: Pinning::Off };
         let exchange = Exchange::open(&options).await.unwrap();
         let server = Server::start(listener().await, exchange.app()).unwrap();
-        let key = exchange
-            .new_admin_key()
-            .expect("GOLLEM_ADMIN_KEY is not set for the tests")
-            .reveal();
+        let key = exchange.new_admin_key().expect("GOLLEM_ADMIN_KEY is not set for the tests").reveal();
         let admin = Api::new(&format!("http://{}", server.address()), Some(&key));
-        Venue {
-            admin,
-            exchange,
-            server,
-            _data: data,
-        }
+        Venue { admin, exchange, server, _data: data }
     }
 
     /// An exchange with one model, a buyer with $1,000, and a provider at `endpoint` that asks for `price` atoms a
@@ -58,9 +46,7 @@ impl Venue {
         list_model(&venue.admin, MODEL, json!({})).await;
         let buyer = open_buyer(&venue.admin, "buyer", 1_000).await;
         let provider = open_provider(&venue.admin, "provider", endpoint).await;
-        let ask = provider
-            .place(&super::market::ask(MODEL, price, CAPACITY, json!({})))
-            .await;
+        let ask = provider.place(&super::market::ask(MODEL, price, CAPACITY, json!({}))).await;
         (venue, buyer, provider, ask)
     }
 
