@@ -19,6 +19,7 @@ wanted=()
 command -v cc >/dev/null || wanted+=(build-essential)
 command -v pkg-config >/dev/null || wanted+=(pkg-config)
 ls /usr/lib/llvm-*/lib/libclang*.so* >/dev/null 2>&1 || wanted+=(libclang-dev)
+command -v curl >/dev/null || wanted+=(curl)
 [ -e /usr/include/rocksdb/c.h ] || wanted+=(librocksdb-dev)
 if [ ${#wanted[@]} -gt 0 ]; then
     if ! command -v apt-get >/dev/null; then

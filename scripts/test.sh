@@ -21,7 +21,7 @@ step "tests"
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 status=0
-GOLLEM_TEST_PYTHON=target/test-clients/bin/python cargo test --workspace --no-fail-fast 2>&1 | tee "$log" || status=$?
+GOLLEM_TEST_PYTHON="$PWD/target/test-clients/bin/python" cargo test --workspace --no-fail-fast 2>&1 | tee "$log" || status=$?
 
 grep -h 'skipped:' "$log" || true
 passed=$(awk '/^test result:/ { n += $4 } END { print n + 0 }' "$log")

@@ -38,4 +38,6 @@ mod streams;
 #[cfg(test)]
 mod support;
 #[cfg(test)]
+mod tour;
+#[cfg(test)]
 mod views;

@@ -5,7 +5,7 @@
 
 use crate::support::market::{chat, list_model, open_account};
 use crate::support::venue::{MODEL, Venue};
-use crate::support::{at_once, endpoint, start_mock};
+use crate::support::{at_once, endpoint, skipped, start_mock};
 use serde_json::json;
 use std::process::Command;
 
@@ -69,8 +69,7 @@ async fn openai_s_own_client_needs_only_another_base_address() {
     let python = std::env::var("GOLLEM_TEST_PYTHON").unwrap_or_else(|_| "python3".into());
     let has_openai = Command::new(&python).args(["-c", "import openai"]).output();
     if !has_openai.is_ok_and(|found| found.status.success()) {
-        println!("skipped: {python} lacks the package openai (pip install openai, or set GOLLEM_TEST_PYTHON)");
-        return;
+        return skipped(&format!("{python} lacks the package openai (pip install openai, or set GOLLEM_TEST_PYTHON)"));
     }
     let mock = start_mock(at_once()).await;
     let (venue, buyer, _, _) = Venue::trading(&endpoint(&mock), 135_000).await;
