@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use gollem_gateway::demo::{self, DemoOptions, Speed};
 use gollem_gateway::{Exchange, ExchangeOptions, Server};
 use gollem_sequencer::Pinning;
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -88,7 +89,8 @@ fn parse_speed(text: &str) -> Result<Speed, String> {
 impl Cli {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         let filter = EnvFilter::try_from_env("GOLLEM_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+        let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+        log.with_ansi(std::io::stderr().is_terminal()).init();
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         runtime.block_on(async {
             match self.command {
