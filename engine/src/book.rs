@@ -9,8 +9,8 @@
 //! rest above an ask that its constraints exclude, so best bid may exceed best ask.
 
 use crate::{Attributes, OrderId, Price, Quantity, Side};
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Where an ask stands; the smallest is taken first. Field order is the priority.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,8 +55,8 @@ pub(crate) struct Level {
 /// The resting orders of one instrument.
 #[derive(Debug, Default)]
 pub(crate) struct Book {
-    asks: std::collections::BTreeSet<AskRank>,
-    bids: std::collections::BTreeSet<BidRank>,
+    asks: BTreeSet<AskRank>,
+    bids: BTreeSet<BidRank>,
     ask_levels: BTreeMap<Price, Level>,
     bid_levels: BTreeMap<Price, Level>,
 }

@@ -11,7 +11,7 @@ pub const SYMBOL_BYTES_MAX: usize = 64;
 pub const OPEN_ORDERS_PER_ACCOUNT_MAX: u32 = 10_000;
 /// Open orders in all. With [`QUANTITY_MAX`] it keeps a level's total inside 64 bits.
 pub const OPEN_ORDERS_MAX: usize = 4_000_000;
-/// Open contracts of one buyer.
+/// Open contracts of a buyer who places a bid; fills of bids that rest already may go beyond it.
 pub const OPEN_CONTRACTS_PER_ACCOUNT_MAX: u32 = 100_000;
 /// Units in one order.
 pub const QUANTITY_MAX: u64 = 1_000_000_000_000;

@@ -68,7 +68,7 @@ impl Engine {
         if self.orders.len() >= OPEN_ORDERS_MAX {
             return Err(RejectReason::TooManyOrders { max: OPEN_ORDERS_MAX as u32 });
         }
-        if usage.open_contracts >= OPEN_CONTRACTS_PER_ACCOUNT_MAX {
+        if new.terms.side() == Side::Bid && usage.open_contracts >= OPEN_CONTRACTS_PER_ACCOUNT_MAX {
             return Err(RejectReason::TooManyContracts { max: OPEN_CONTRACTS_PER_ACCOUNT_MAX });
         }
         let quantity_max = market.spec.quantity_max;
@@ -101,11 +101,15 @@ impl Engine {
     fn match_order(&mut self, taker: &mut Order, at: Timestamp, events: &mut Vec<Event>) -> Miss {
         let mut fills = std::mem::take(&mut self.fills);
         let miss = self.find_fills(taker, &mut fills);
+        self.carry_out(taker, fills, at, events);
+        miss
+    }
+
+    fn carry_out(&mut self, taker: &mut Order, fills: Vec<Fill>, at: Timestamp, events: &mut Vec<Event>) {
         for fill in &fills {
             self.trade(taker, *fill, at, events);
         }
         self.fills = fills; // Kept for its capacity.
-        miss
     }
 
     /// Chooses the resting orders that `taker` trades with, best first. Changes nothing.
@@ -269,14 +273,15 @@ impl Engine {
         let level = self.market_mut(ask.instrument).book.restore(Side::Ask, ask.price, units);
         events.push(Event::QuoteRestored { order: id, remaining: ask.remaining });
         events.push(level_changed(&ask, level));
-        let mut fills = Vec::new();
+        let mut fills = std::mem::take(&mut self.fills);
         self.find_fills(&ask, &mut fills);
         if fills.is_empty() {
+            self.fills = fills;
             return; // Nearly always: only a bid that this quote was too small for can be waiting.
         }
         let level = self.forget(&ask);
         events.push(level_changed(&ask, level));
-        self.match_order(&mut ask, at, events);
+        self.carry_out(&mut ask, fills, at, events);
         if ask.remaining.0 > 0 {
             self.rest(ask, events);
         } else {

@@ -1,8 +1,8 @@
 //! Admission: who is calling, whether the route is theirs, and whether the body is of a size it may have. Runs before
 //! any handler, in that order.
 
+use crate::app::App;
 use crate::error::ApiError;
-use crate::exchange::App;
 use crate::identity::Caller;
 use crate::keys::Scopes;
 use crate::routes::Access;

@@ -2,13 +2,17 @@
 
 use gollem_engine::{InstrumentId, InstrumentSpec};
 use gollem_projections::InstrumentRow;
-use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 /// The listed instruments.
 #[derive(Debug, Default)]
-pub(crate) struct Catalog {
-    by_symbol: RwLock<HashMap<String, Arc<InstrumentRow>>>,
+pub(crate) struct Catalog(RwLock<Listed>);
+
+#[derive(Debug, Default)]
+struct Listed {
+    by_symbol: HashMap<String, Arc<InstrumentRow>>,
+    by_id: BTreeMap<InstrumentId, Arc<InstrumentRow>>,
 }
 
 impl Catalog {
@@ -21,27 +25,27 @@ impl Catalog {
     }
 
     pub(crate) fn add(&self, id: InstrumentId, spec: InstrumentSpec) {
-        let symbol = spec.symbol.as_str().to_owned();
-        let mut map = self.by_symbol.write().unwrap_or_else(PoisonError::into_inner);
-        map.insert(symbol, Arc::new(InstrumentRow { id, spec }));
+        let row = Arc::new(InstrumentRow { id, spec });
+        let mut listed = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        listed.by_symbol.insert(row.spec.symbol.as_str().to_owned(), Arc::clone(&row));
+        listed.by_id.insert(id, row);
     }
 
     pub(crate) fn by_symbol(&self, symbol: &str) -> Option<Arc<InstrumentRow>> {
-        self.by_symbol.read().unwrap_or_else(PoisonError::into_inner).get(symbol).cloned()
+        self.read().by_symbol.get(symbol).cloned()
     }
 
     /// The name of an instrument.
     pub(crate) fn symbol(&self, id: InstrumentId) -> String {
-        let named = |row: &&Arc<InstrumentRow>| row.id == id;
-        let map = self.by_symbol.read().unwrap_or_else(PoisonError::into_inner);
-        map.values().find(named).map(|row| row.spec.symbol.as_str().to_owned()).unwrap_or_default()
+        self.read().by_id.get(&id).map(|row| row.spec.symbol.as_str().to_owned()).unwrap_or_default()
     }
 
     /// All of them in the order of their numbers.
     pub(crate) fn all(&self) -> Vec<Arc<InstrumentRow>> {
-        let map = self.by_symbol.read().unwrap_or_else(PoisonError::into_inner);
-        let mut rows: Vec<_> = map.values().cloned().collect();
-        rows.sort_by_key(|row| row.id);
-        rows
+        self.read().by_id.values().cloned().collect()
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Listed> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 }

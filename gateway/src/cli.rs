@@ -103,8 +103,10 @@ impl Cli {
 
 impl Serve {
     async fn run(self) -> anyhow::Result<()> {
+        let stop = stop_signal()?;
         let listener = bind(&self.listen).await?;
-        let options = ExchangeOptions { data: self.data.clone(), dev: self.dev, pinning: self.pin };
+        let defaults = ExchangeOptions::new(self.data.clone());
+        let options = ExchangeOptions { dev: self.dev, pinning: self.pin, ..defaults };
         let exchange = Exchange::open(&options).await?;
         let recovery = exchange.recovery();
         tracing::info!(
@@ -119,7 +121,7 @@ impl Serve {
         }
         let server = Server::start(listener, exchange.app())?;
         println!("listening on http://{}", server.address());
-        stop_signal().await?;
+        stop.await?;
         tracing::info!("stopping: finishing what is in flight");
         server.stop().await;
         let closed = exchange.close().await?;
@@ -130,6 +132,7 @@ impl Serve {
 
 impl Demo {
     async fn run(self) -> anyhow::Result<()> {
+        let stop = stop_signal()?;
         let listener = bind(&self.listen).await?;
         let options = DemoOptions {
             data: self.data.unwrap_or_else(demo::fresh_folder),
@@ -139,7 +142,7 @@ impl Demo {
             json: self.json,
             pinning: self.pin,
         };
-        demo::run(options, listener, stop_signal()).await
+        demo::run(options, listener, stop).await
     }
 }
 
@@ -149,11 +152,15 @@ async fn bind(address: &str) -> anyhow::Result<TcpListener> {
         .with_context(|| format!("cannot listen on {address}: choose another with --listen HOST:PORT"))
 }
 
-/// Waits for Ctrl-C or a polite kill.
-async fn stop_signal() -> anyhow::Result<()> {
+/// Resolves at Ctrl-C or a polite kill, from now on: the signals are caught before this returns.
+fn stop_signal() -> anyhow::Result<impl Future<Output = anyhow::Result<()>>> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        interrupted = tokio::signal::ctrl_c() => Ok(interrupted?),
-        _ = terminate.recv() => Ok(()),
-    }
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        Ok(())
+    })
 }

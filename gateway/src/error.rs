@@ -200,7 +200,7 @@ fn invalid_instrument(field: InstrumentField) -> ApiError {
         InstrumentField::ReferencePrice => ("reference_price", "must be a multiple of tick, at most 1000000 credits"),
         InstrumentField::QuantityMax => ("quantity_max", "must be between 1 and 1000000000000 units"),
         InstrumentField::DeliveryFeeBps => ("delivery_fee_bps", "must be between 0 and 5000"),
-        InstrumentField::ContractTtlNs => ("contract_ttl_s", "must be between 1 and 34560000 seconds"),
+        InstrumentField::ContractTtlNs => ("contract_ttl_s", "must be between 720 and 34560000 seconds"),
     };
     ApiError::invalid(param, format!("{param} {rule}"))
 }

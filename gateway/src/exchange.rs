@@ -6,31 +6,27 @@
 //! DATA/identity.db   who stands behind an account number
 //! ```
 
-use crate::Caller;
+use crate::app::App;
 use crate::catalog::Catalog;
-use crate::error::ApiError;
-use crate::identity::Identity;
-use crate::inference::Upstream;
+use crate::identity::{Caller, Identity};
+use crate::inference::{Calls, Upstream};
 use crate::keys::{ApiKey, Scopes};
-use gollem_engine::{Amount, Command, StateHash};
-use gollem_projections::{Fold, Projector, StoreError, View, Views};
-use gollem_sequencer::{Ack, Feed, Ingress, Options, Pinning, Sequencer, StartError, Status, StopError};
+use gollem_engine::{Amount, StateHash};
+use gollem_projections::{Fold, Projector, StoreError, Views};
+use gollem_sequencer::{Feed, Options, Pinning, Sequencer, StartError, StopError};
 use hdrhistogram::Histogram;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::sync::Semaphore;
 
-/// Batches that may wait for the views before they read the journal instead.
+/// Batches that may wait for the views.
 const FEED_BATCHES_MAX: usize = 1_024;
-/// How long a query waits for the views to reflect what was durable when it came.
-const VIEW_PATIENCE: Duration = Duration::from_secs(2);
-/// Inference calls in flight; one more is refused.
-const CALLS_MAX: u32 = 4_096;
+/// Inputs that may wait beyond that, before the views have to read the journal instead.
+const FEED_BACKLOG_INPUTS_MAX: usize = 500_000;
 /// Longest overhead told apart, in microseconds.
 const OVERHEAD_US_MAX: u64 = 60_000_000;
-/// How long a stop waits for calls in flight to settle.
-const DRAIN_PATIENCE: Duration = Duration::from_secs(10);
+/// How long calls that were cut short may take to settle.
+const SETTLE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How to open an exchange.
 #[derive(Clone, Debug)]
@@ -41,6 +37,18 @@ pub struct ExchangeOptions {
     pub dev: bool,
     /// Where the matcher thread runs.
     pub pinning: Pinning,
+    /// How long a client may take nothing of what it is sent before it counts as gone.
+    pub client_patience: Duration,
+    /// How long a stop waits for requests in flight before it cuts them short.
+    pub drain_patience: Duration,
+}
+
+impl ExchangeOptions {
+    /// The defaults for a data folder.
+    pub fn new(data: PathBuf) -> ExchangeOptions {
+        let (client_patience, drain_patience) = (Duration::from_secs(30), Duration::from_secs(10));
+        ExchangeOptions { data, dev: false, pinning: Pinning::Auto, client_patience, drain_patience }
+    }
 }
 
 /// Why an exchange did not open.
@@ -70,73 +78,8 @@ pub enum OpenError {
     #[error(transparent)]
     Histogram(#[from] hdrhistogram::CreationError),
     /// The given admin key has not the form of one.
-    #[error("GOLLEM_ADMIN_KEY is not a key of the form sk-gollem-<12 characters>-<48 characters>")]
+    #[error("GOLLEM_ADMIN_KEY must be sk-gollem-<12 alphanumerics>-<48 alphanumerics>, and no other account's key")]
     AdminKey,
-}
-
-/// What request handlers share.
-#[derive(Debug)]
-pub struct App {
-    pub(crate) ingress: Ingress,
-    pub(crate) status: Status,
-    pub(crate) view: View,
-    pub(crate) identity: Identity,
-    pub(crate) catalog: Catalog,
-    pub(crate) upstream: Upstream,
-    pub(crate) dev: bool,
-    /// One permit a call: bounds them, and lets a stop wait for them.
-    pub(crate) calls: Arc<Semaphore>,
-    overhead_us: Mutex<Histogram<u64>>,
-}
-
-impl App {
-    /// Sends a command and waits until it is durable. A refusal is an error here.
-    pub(crate) async fn execute(&self, command: Command) -> Result<Ack, ApiError> {
-        let ack = self.ingress.execute(command).await?;
-        match ack.events.as_slice() {
-            [gollem_engine::Event::Rejected(reason)] => Err((*reason).into()),
-            _ => Ok(ack),
-        }
-    }
-
-    /// The views, once they reflect everything that was durable when the question came: a caller always reads
-    /// its own writes.
-    pub(crate) async fn fresh_view(&self) -> Result<&Views, ApiError> {
-        if self.view.reached(self.status.durable_seq(), VIEW_PATIENCE).await {
-            return Ok(&self.view.store);
-        }
-        Err(ApiError::unavailable("view_behind", "this view is behind the journal and catching up; retry later"))
-    }
-
-    /// Records the time the gateway itself added to one call, in microseconds.
-    pub(crate) fn record_overhead(&self, added: Duration) {
-        let us = u64::try_from(added.as_micros()).unwrap_or(u64::MAX);
-        self.overhead_us.lock().unwrap_or_else(PoisonError::into_inner).saturating_record(us);
-    }
-
-    /// The time the gateway itself added to each call so far, in microseconds.
-    pub fn overhead_us(&self) -> Histogram<u64> {
-        self.overhead_us.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// The journal's bytes so far.
-    pub fn journal_bytes(&self) -> u64 {
-        self.status.journal_bytes()
-    }
-
-    /// The state of the ledger and of everything, as (last input, sum over all accounts, hash), once durable.
-    ///
-    /// # Errors
-    /// When the exchange does not answer.
-    pub async fn audit(&self) -> Result<(u64, i128, StateHash), ApiError> {
-        let question = |engine: &gollem_engine::Engine| (engine.last_seq(), engine.ledger_sum(), engine.state_hash());
-        let answer = self.ingress.inspect(question).await?;
-        // What was inspected may still be on its way to disk.
-        if !self.view.reached(answer.0, VIEW_PATIENCE).await {
-            return Err(ApiError::unavailable("unavailable", "the journal did not confirm this state in time"));
-        }
-        Ok(answer)
-    }
 }
 
 /// A running exchange.
@@ -174,13 +117,13 @@ impl Exchange {
         let journal_dir = options.data.join("journal");
         let views = Arc::new(Views::open(&options.data.join("views"))?);
         let identity = Identity::open(&options.data.join("identity.db")).await?;
-        let (feed, feed_reader) = Feed::new(FEED_BATCHES_MAX);
+        let new_admin_key = ensure_admin(&identity).await?;
+        let (feed, feed_reader) = Feed::new(FEED_BATCHES_MAX, FEED_BACKLOG_INPUTS_MAX);
         let pipeline = Options { pinning: options.pinning, ..Options::new(journal_dir.clone()) };
         let sequencer = recover(&pipeline, &views, feed)?;
         let status = sequencer.status();
         let catalog = Catalog::new(views.instruments()?);
         let projector = Projector::start(views, feed_reader, status.clone(), journal_dir)?;
-        let new_admin_key = ensure_admin(&identity).await?;
         let app = Arc::new(App {
             ingress: sequencer.ingress(),
             status,
@@ -189,7 +132,9 @@ impl Exchange {
             catalog,
             upstream: Upstream::new(options.dev),
             dev: options.dev,
-            calls: Arc::new(Semaphore::new(CALLS_MAX as usize)),
+            calls: Calls::new(),
+            client_patience: options.client_patience,
+            drain_patience: options.drain_patience,
             overhead_us: Mutex::new(Histogram::new_with_max(OVERHEAD_US_MAX, 3)?),
         });
         Ok(Exchange { app, sequencer, projector, new_admin_key })
@@ -215,9 +160,11 @@ impl Exchange {
     /// # Errors
     /// When the journal failed or a thread panicked.
     pub async fn close(self) -> Result<Closed, StopError> {
-        let drained = tokio::time::timeout(DRAIN_PATIENCE, self.app.calls.acquire_many(CALLS_MAX)).await;
-        if drained.is_err() {
-            tracing::warn!("calls were still running: their contracts return by expiry");
+        if !self.app.calls.drained(self.app.drain_patience).await {
+            self.app.calls.cut_short();
+            if !self.app.calls.drained(SETTLE_PATIENCE).await {
+                tracing::warn!("calls were still running: their contracts return by expiry");
+            }
         }
         let stopped = self.sequencer.stop()?;
         self.projector.join();
@@ -260,8 +207,10 @@ async fn ensure_admin(identity: &Identity) -> Result<Option<ApiKey>, OpenError> 
     let caller = Caller { account: None, scopes: Scopes::ADMIN };
     if let Ok(given) = std::env::var("GOLLEM_ADMIN_KEY") {
         let key = ApiKey::parse(&given).ok_or(OpenError::AdminKey)?;
-        if identity.authenticate(&given).is_none() {
-            identity.add_key(&key, caller).await?;
+        match identity.authenticate(&given) {
+            Some(known) if known.scopes.intersects(Scopes::ADMIN) => {}
+            Some(_) => return Err(OpenError::AdminKey),
+            None => identity.add_key(&key, caller).await?,
         }
         return Ok(None);
     }

@@ -6,6 +6,7 @@
 //! are neither stored nor logged.
 
 mod api;
+mod app;
 mod auth;
 mod catalog;
 pub mod demo;
@@ -20,8 +21,9 @@ mod money;
 pub mod routes;
 mod server;
 
+pub use app::App;
 pub use error::ApiError;
-pub use exchange::{App, Closed, Exchange, ExchangeOptions, OpenError};
+pub use exchange::{Closed, Exchange, ExchangeOptions, OpenError};
 pub use identity::{Caller, Identity};
 pub use keys::{ApiKey, Scopes};
 pub use server::Server;

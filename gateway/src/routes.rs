@@ -2,9 +2,9 @@
 //! and nothing is reachable that is not in it.
 
 use crate::api::{accounts, admin, market, orders, payments, providers};
+use crate::app::App;
 use crate::auth::{admit, discard};
 use crate::error::ApiError;
-use crate::exchange::App;
 use crate::inference;
 use crate::keys::Scopes;
 use axum::Router;

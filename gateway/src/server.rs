@@ -1,25 +1,32 @@
 //! The HTTP server: hyper under axum, with a limit on every wait. `axum::serve` sets no header-read timeout, so
 //! connections are served here.
 
-use crate::exchange::App;
+use crate::app::App;
 use crate::routes::router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::JoinHandle;
+use tokio_io_timeout::TimeoutStream;
 
 /// How long a client may take to send its headers, and an idle connection to send the next request.
 const HEADER_PATIENCE: Duration = Duration::from_secs(10);
 /// Open connections; further ones wait in the kernel's backlog.
-const CONNECTIONS_MAX: usize = 10_000;
-/// How long a stop waits for requests in flight.
-const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(10);
+const CONNECTIONS_MAX: u64 = 10_000;
+/// Descriptors kept for the journal, the views and the identity store.
+const DESCRIPTORS_RESERVED: u64 = 512;
+/// Descriptors a connection may need: its own, and one towards a provider.
+const DESCRIPTORS_PER_CONNECTION: u64 = 2;
+/// How long requests that were cut short may take to end.
+const CUT_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A running server.
 #[derive(Debug)]
@@ -58,9 +65,9 @@ impl Server {
 }
 
 async fn accept(listener: TcpListener, app: Arc<App>, mut stopped: oneshot::Receiver<()>) {
-    let service = router(app);
+    let service = router(Arc::clone(&app));
     let graceful = GracefulShutdown::new();
-    let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let permits = Arc::new(Semaphore::new(connections_max()));
     loop {
         let accepted = tokio::select! {
             accepted = next_connection(&listener, &permits) => accepted,
@@ -71,7 +78,7 @@ async fn accept(listener: TcpListener, app: Arc<App>, mut stopped: oneshot::Rece
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEADER_PATIENCE)
-            .serve_connection(TokioIo::new(stream), service);
+            .serve_connection(TokioIo::new(patient(stream, app.client_patience)), service);
         let watched = graceful.watch(connection);
         tokio::spawn(async move {
             // A client that leaves is no error of ours.
@@ -82,9 +89,33 @@ async fn accept(listener: TcpListener, app: Arc<App>, mut stopped: oneshot::Rece
         });
     }
     drop(listener);
-    if tokio::time::timeout(SHUTDOWN_PATIENCE, graceful.shutdown()).await.is_err() {
-        tracing::warn!("requests were still in flight at the end of the shutdown");
+    let shutdown = graceful.shutdown();
+    tokio::pin!(shutdown);
+    if tokio::time::timeout(app.drain_patience, &mut shutdown).await.is_err() {
+        app.calls.cut_short();
+        if tokio::time::timeout(CUT_PATIENCE, shutdown).await.is_err() {
+            tracing::warn!("requests were still in flight at the end of the shutdown");
+        }
     }
+}
+
+/// A stream that fails when the other end takes nothing for so long: a client that stops reading is gone.
+fn patient(stream: TcpStream, patience: Duration) -> Pin<Box<TimeoutStream<TcpStream>>> {
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(patience));
+    Box::pin(stream)
+}
+
+/// As many connections as there are descriptors for, after raising the process's limit as far as it may.
+fn connections_max() -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, ..limit };
+    let descriptors = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(_) => limit.current,
+    };
+    let left = descriptors.unwrap_or(u64::MAX).saturating_sub(DESCRIPTORS_RESERVED) / DESCRIPTORS_PER_CONNECTION;
+    usize::try_from(left.clamp(1, CONNECTIONS_MAX)).unwrap_or(1)
 }
 
 async fn next_connection(

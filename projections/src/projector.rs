@@ -131,7 +131,15 @@ fn run(
                 }
                 suspected = durable;
             }
-            Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            Err(RecvTimeoutError::Disconnected) => {
+                // The pipeline is gone; reads go on, and reflect all that became durable.
+                if status.durable_seq() > fold.watermark() {
+                    catch_up(&mut fold, &journal_dir, status.durable_seq())?;
+                }
+                fold.flush()?;
+                watermark.send_replace(fold.watermark());
+                return Ok(());
+            }
         }
         fold.flush()?;
         watermark.send_replace(fold.watermark());

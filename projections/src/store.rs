@@ -221,9 +221,9 @@ fn open_db(dir: &Path) -> Result<DB, rocksdb::Error> {
     let mut options = Options::default();
     options.create_if_missing(true);
     options.create_missing_column_families(true);
-    // Views are rebuilt from the journal, so their log keeps little and is never synced.
-    options.set_keep_log_file_num(2);
+    // Writes are never synced: whatever a power cut takes is folded again from the journal.
     options.set_max_total_wal_size(64 << 20);
+    options.set_keep_log_file_num(2);
     DB::open_cf(&options, dir, family::ALL)
 }
 

@@ -79,6 +79,18 @@ impl Shared {
     }
 }
 
+/// Held by each thread: however a thread ends, by a panic too, the pipeline no longer counts as running.
+#[derive(Debug)]
+struct Running(Arc<Shared>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // A journal that failed stays so.
+        let (running, stopped) = (Health::Running as u8, Health::Stopped as u8);
+        let _before = self.0.health.compare_exchange(running, stopped, Ordering::AcqRel, Ordering::Acquire);
+    }
+}
+
 /// A view of the pipeline's progress; clone it freely.
 #[derive(Clone, Debug)]
 pub struct Status(Arc<Shared>);
@@ -202,7 +214,9 @@ impl Sequencer {
         let committer =
             Committer { writer: opened.writer, from_matcher, to_matcher, feed, shared: Arc::clone(&shared) };
         let core = core_to_pin(options.pinning);
+        let (matcher_runs, committer_runs) = (Running(Arc::clone(&shared)), Running(Arc::clone(&shared)));
         let matcher = spawn("matcher", move || {
+            let _runs = matcher_runs;
             if let Some(core) = core
                 && !core_affinity::set_for_current(core)
             {
@@ -210,7 +224,10 @@ impl Sequencer {
             }
             matcher.run()
         })?;
-        let committer = spawn("committer", move || committer.run())?;
+        let committer = spawn("committer", move || {
+            let _runs = committer_runs;
+            committer.run()
+        })?;
         Ok(Sequencer { ingress, shared, matcher, committer, recovery })
     }
 
@@ -238,7 +255,6 @@ impl Sequencer {
         let engine = self.matcher.join().map_err(|_| StopError::Panicked("matcher"))?;
         let closed = self.committer.join().map_err(|_| StopError::Panicked("committer"))?;
         closed?;
-        self.shared.set_health(Health::Stopped);
         Ok(Stopped { engine, journal_bytes: self.shared.journal_bytes.load(Ordering::Relaxed) })
     }
 }

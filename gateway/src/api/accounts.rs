@@ -1,9 +1,9 @@
 //! Accounts, balances and transactions.
 
 use crate::api::{Page, check_name, micros, parse};
+use crate::app::App;
 use crate::auth::Account;
 use crate::error::ApiError;
-use crate::exchange::App;
 use crate::keys::{ApiKey, Scopes};
 use crate::money::credits;
 use axum::Json;

@@ -1,7 +1,7 @@
 //! Health for load balancers, state for the operator.
 
+use crate::app::App;
 use crate::error::ApiError;
-use crate::exchange::App;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;

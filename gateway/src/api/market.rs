@@ -1,9 +1,10 @@
 //! Public market data: instruments, depth, and the state of all books.
 
 use crate::api::{Segment, parse};
+use crate::app::App;
 use crate::catalog::Catalog;
 use crate::error::ApiError;
-use crate::exchange::App;
+use crate::inference::CONTRACT_TTL_MIN;
 use crate::money::{credits_per_unit, parse_credits_per_unit};
 use axum::Json;
 use axum::body::Bytes;
@@ -45,6 +46,12 @@ impl ListInstrument {
         let weights = self.weights.unwrap_or(Weights { input: 1_000, cached_input: 250, output: 4_000 });
         let symbol = Symbol::new(&self.symbol);
         let ttl_s = self.contract_ttl_s.unwrap_or(900);
+        let ttl_s_min = CONTRACT_TTL_MIN.as_secs();
+        if ttl_s < ttl_s_min {
+            let message =
+                format!("contract_ttl_s must be at least {ttl_s_min}: a call must settle before its contract ends");
+            return Err(ApiError::invalid("contract_ttl_s", message));
+        }
         let bad_symbol = || ApiError::invalid("symbol", "symbol must be 1 to 64 of a-z A-Z 0-9 . - _ / :");
         Ok(InstrumentSpec {
             symbol: symbol.ok_or_else(bad_symbol)?,

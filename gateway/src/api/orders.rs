@@ -3,9 +3,9 @@
 use crate::api::accounts::account_name;
 use crate::api::market::instrument;
 use crate::api::{Page, Segment, client_order_id, micros, parse, parse_id};
+use crate::app::App;
 use crate::auth::{Account, forbidden};
 use crate::error::{ApiError, miss_code};
-use crate::exchange::App;
 use crate::keys::Scopes;
 use crate::money::{credits, credits_per_unit, parse_credits_per_unit};
 use axum::Json;

@@ -3,9 +3,9 @@
 
 use crate::api::accounts::account_name;
 use crate::api::{Segment, parse, parse_id, reference};
+use crate::app::App;
 use crate::auth::Account;
 use crate::error::ApiError;
-use crate::exchange::App;
 use crate::money::{credits, dollars, parse_dollars};
 use axum::Json;
 use axum::body::Bytes;

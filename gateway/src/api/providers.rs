@@ -3,10 +3,10 @@
 use crate::api::market::instrument;
 use crate::api::orders::gpu_class;
 use crate::api::parse;
+use crate::app::App;
 use crate::auth::Account;
 use crate::endpoint;
 use crate::error::ApiError;
-use crate::exchange::App;
 use crate::money::{credits_per_unit, parse_dollars_per_unit};
 use axum::Json;
 use axum::body::Bytes;

@@ -67,12 +67,15 @@ pub async fn run(
     let prices = prices::load().context("data/provider_list_prices.csv")?;
     let mut trace = trace::load().context("data/azure_llm_conv_2023.csv")?;
     trace.truncate(options.requests.unwrap_or(trace.len()));
-    let exchange =
-        Exchange::open(&ExchangeOptions { data: options.data.clone(), dev: true, pinning: options.pinning }).await?;
+    let defaults = ExchangeOptions::new(options.data.clone());
+    let exchange = Exchange::open(&ExchangeOptions { dev: true, pinning: options.pinning, ..defaults }).await?;
     let server = Server::start(listener, exchange.app())?;
     let address = format!("http://{}", server.address());
     report::say(&format!("listening on {address}"));
     report::say(&format!("data folder: {}", options.data.display()));
+    if let Some(key) = exchange.new_admin_key() {
+        report::say(&format!("admin key (shown once, store it now): {}", key.reveal()));
+    }
     let scene =
         setup::open_market(&exchange, &address, &prices, options.speed).await.context("setting up the market")?;
     report::say(&scene.describe());

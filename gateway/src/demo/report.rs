@@ -2,9 +2,9 @@
 
 #![expect(clippy::print_stdout, reason = "the demo's summary belongs on standard output")]
 
+use crate::app::App;
 use crate::demo::prices::Prices;
 use crate::demo::tally::Tally;
-use crate::exchange::App;
 use crate::money::dollars;
 use anyhow::Context;
 use gollem_engine::{Price, StateHash};

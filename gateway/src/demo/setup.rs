@@ -1,9 +1,10 @@
 //! Setting the scene through the public API: accounts, instruments, mock providers and their asks, buyers with credits.
 
+use crate::app::App;
 use crate::demo::Speed;
 use crate::demo::prices::{Prices, TICK_ATOMS};
 use crate::demo::tally::Tally;
-use crate::exchange::{App, Exchange};
+use crate::exchange::Exchange;
 use crate::identity::Caller;
 use crate::keys::{ApiKey, Scopes};
 use crate::money::{credits_per_unit, dollars};

@@ -7,6 +7,8 @@ use gollem_engine::{
     AccountId, Amount, CloseReason, Command, ContractId, DeliveryReport, Event, NewOrder, Outcome, Price, Quantity,
     Terms, TimeInForce,
 };
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// A matched call: its worst case is in escrow.
 #[derive(Clone, Copy, Debug)]
@@ -15,6 +17,20 @@ pub(crate) struct Bought {
     pub(crate) provider: AccountId,
     pub(crate) price: Price,
     pub(crate) quantity: Quantity,
+    /// When the call must be over, so that it settles before the contract ends by itself.
+    pub(crate) deadline: Instant,
+}
+
+/// The longest a call may take.
+const CALL_PATIENCE: Duration = Duration::from_secs(600);
+/// What is left of a contract for its settlement, whatever the disk and the queue do.
+const SETTLE_MARGIN: Duration = Duration::from_secs(120);
+/// The shortest life of a contract that leaves a call all its time.
+pub(crate) const CONTRACT_TTL_MIN: Duration = CALL_PATIENCE.saturating_add(SETTLE_MARGIN);
+
+/// How long a call may take under a contract that lives so long.
+fn patience(contract_ttl: Duration) -> Duration {
+    CALL_PATIENCE.min(contract_ttl.saturating_sub(SETTLE_MARGIN))
 }
 
 impl Call {
@@ -44,6 +60,7 @@ impl Call {
                         provider: trade.provider,
                         price: trade.price,
                         quantity: trade.quantity,
+                        deadline: Instant::now() + patience(Duration::from_nanos(trade.expires_at.0 - ack.at.0)),
                     });
                 }
                 Event::OrderClosed { reason: CloseReason::Unfilled(miss), .. } => return Err((*miss).into()),
@@ -69,7 +86,7 @@ impl Call {
             outcome,
             last: true,
         };
-        self.app.execute(Command::ReportDelivery(report)).await?;
+        self.app.execute_patiently(Command::ReportDelivery(report)).await?;
         Ok(bought.price.notional(units).unwrap_or_default())
     }
 

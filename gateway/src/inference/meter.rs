@@ -70,10 +70,13 @@ impl StreamMeter {
     /// Counts a chunk.
     pub(crate) fn observe(&mut self, chunk: &Value, now: Instant) {
         self.reported = Usage::from_json(chunk).or(self.reported);
-        let delta = chunk.pointer("/choices/0/delta");
-        let text = delta.and_then(|delta| delta.get("content")?.as_str()).is_some_and(|text| !text.is_empty());
-        let tool = delta.is_some_and(|delta| delta.get("tool_calls").is_some_and(Value::is_array));
-        if text || tool {
+        let delta = chunk.pointer("/choices/0/delta").and_then(Value::as_object);
+        // Content, reasoning, tool calls: whatever the server calls it, it took tokens to make.
+        let content = |(name, value): (&String, &Value)| {
+            let text = value.as_str().is_some_and(|text| !text.is_empty());
+            name != "role" && (text || value.as_array().is_some_and(|parts| !parts.is_empty()))
+        };
+        if delta.is_some_and(|delta| delta.iter().any(content)) {
             self.content_chunks += 1;
             self.first.get_or_insert(now);
             self.last = now;
@@ -139,6 +142,12 @@ mod tests {
         let measured = meter.measured();
         assert_eq!(measured.usage, Usage { input: 25, cached: 0, output: 5 });
         assert_eq!((measured.first_token_ms, measured.throughput_tps), (Some(200), Some(100)));
+        let role = json!({ "choices": [{ "delta": { "role": "assistant", "content": "" } }] });
+        meter.observe(&role, start + Duration::from_millis(290));
+        assert_eq!(meter.measured(), measured, "a role is no token");
+        let reasoning = json!({ "choices": [{ "delta": { "reasoning_content": "hm" } }] });
+        meter.observe(&reasoning, start + Duration::from_millis(295));
+        assert_eq!(meter.measured().usage.output, 6, "thinking is");
         let usage = json!({ "choices": [], "usage": { "prompt_tokens": 9, "completion_tokens": 5 } });
         meter.observe(&usage, start + Duration::from_millis(300));
         assert_eq!(meter.measured().usage, Usage { input: 9, cached: 0, output: 5 });

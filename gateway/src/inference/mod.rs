@@ -9,6 +9,7 @@
 //! Steps 2 to 5 run in a task of their own, to the end, even when the client leaves: a contract is always settled.
 //! Prompts and completions are neither stored nor logged.
 
+mod calls;
 mod contract;
 mod meter;
 mod plain;
@@ -16,18 +17,21 @@ mod request;
 mod stream;
 mod upstream;
 
+pub(crate) use calls::Calls;
+pub(crate) use contract::CONTRACT_TTL_MIN;
 pub(crate) use upstream::Upstream;
 
 use crate::api::accounts::account_name;
 use crate::api::market::instrument;
+use crate::app::App;
 use crate::auth::Account;
 use crate::error::ApiError;
-use crate::exchange::App;
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
+use calls::CallPermit;
 use contract::Bought;
 use gollem_engine::AccountId;
 use gollem_projections::InstrumentRow;
@@ -35,7 +39,7 @@ use request::{ChatRequest, Limits};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 
 /// A call on its way.
 pub(crate) struct Call {
@@ -47,7 +51,7 @@ pub(crate) struct Call {
     /// When the handler got it.
     started: Instant,
     /// Held to the end: a stop waits for it.
-    _permit: OwnedSemaphorePermit,
+    _permit: CallPermit,
 }
 
 impl Call {
@@ -59,9 +63,7 @@ impl Call {
         started: Instant,
     ) -> Result<Call, ApiError> {
         let instrument = instrument(&app.catalog, "model", &request.model)?;
-        let permit = Arc::clone(&app.calls).try_acquire_owned();
-        let permit =
-            permit.map_err(|_| ApiError::unavailable("overloaded", "too many calls in flight; retry later"))?;
+        let permit = app.calls.admit(account)?;
         Ok(Call { app: Arc::clone(app), account, instrument, request, limits, started, _permit: permit })
     }
 }

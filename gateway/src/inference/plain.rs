@@ -23,7 +23,10 @@ pub(crate) struct Answer {
 pub(crate) async fn run(call: Call) -> Result<Answer, ApiError> {
     let bought = call.buy().await?;
     let sent = Instant::now();
-    let received = receive(&call, &bought).await;
+    let received = tokio::select! {
+        received = receive(&call, &bought) => received,
+        () = call.app.calls.are_cut_short() => Err((stopping(), Outcome::Abandoned)),
+    };
     let upstream = sent.elapsed();
     let body = match received {
         Ok(body) => body,
@@ -49,14 +52,20 @@ async fn receive(call: &Call, bought: &Bought) -> Result<Value, (ApiError, Outco
     let failed = |UpstreamError(why)| (ApiError::provider_failed(why), Outcome::Failed);
     let endpoint = call.app.identity.endpoint(bought.provider);
     let endpoint = endpoint.ok_or_else(|| failed(UpstreamError("the provider has registered no endpoint")))?;
-    let answer = call.app.upstream.send(&endpoint, call.request.forwarded.clone()).await.map_err(failed)?;
+    let answer =
+        call.app.upstream.send(&endpoint, call.request.forwarded.clone(), bought.deadline).await.map_err(failed)?;
     let status = answer.status();
-    let body = read_all(answer.into_body()).await.map_err(failed)?;
+    let body = read_all(answer.into_body(), call.request.output_max, bought.deadline).await.map_err(failed)?;
     if status != StatusCode::OK {
         return Err(refusal(status, &body));
     }
     let parsed: Option<Value> = serde_json::from_slice(&body).ok().filter(Value::is_object);
     parsed.ok_or_else(|| failed(UpstreamError("the provider's answer is not JSON")))
+}
+
+/// What callers are told whose calls a stop cuts short.
+pub(crate) fn stopping() -> ApiError {
+    ApiError::unavailable("stopping", "the exchange is stopping; retry later")
 }
 
 /// What a provider's refusal means to the caller.

@@ -1,8 +1,9 @@
 //! Reading a call: what the market must know of it, and the body the provider gets.
 //!
-//! Worst case: the input counts one token a byte of the request body, which no byte-based tokenizer exceeds (escapes and
-//! JSON syntax only add bytes, and outweigh the few tokens a chat template adds), the output counts the most
-//! tokens the provider may generate. Unknown fields pass through untouched.
+//! Worst case: the input counts one token a byte of the request body, which no byte-based tokenizer exceeds for text (escapes
+//! and JSON syntax only add bytes, and outweigh the few tokens a chat template adds), the output counts the most
+//! tokens the provider may generate. So content must be text, and fields by which some servers would generate more are
+//! refused; other unknown fields pass through untouched.
 
 use crate::api::parse;
 use crate::error::ApiError;
@@ -18,6 +19,9 @@ use serde_json::{Map, Value, json};
 const OUTPUT_TOKENS_DEFAULT: u64 = 1_024;
 /// Most output tokens a request may ask for.
 const OUTPUT_TOKENS_MAX: u64 = 131_072;
+
+/// Other names for a limit on output, or ways to more of it, that some servers obey and the market does not price.
+const OTHER_OUTPUT_LIMITS: [&str; 5] = ["best_of", "max_new_tokens", "min_tokens", "n_predict", "num_predict"];
 
 /// A chat completion as the market sees it.
 #[derive(Debug)]
@@ -46,6 +50,10 @@ impl ChatRequest {
         if fields.get("messages").and_then(Value::as_array).is_none_or(Vec::is_empty) {
             return Err(ApiError::invalid("messages", "messages must be a list with at least one message"));
         }
+        check_text_only(&fields)?;
+        if let Some(field) = OTHER_OUTPUT_LIMITS.iter().find(|field| fields.contains_key(**field)) {
+            return Err(ApiError::invalid(*field, format!("{field} is not taken; use max_tokens")));
+        }
         if fields.get("n").is_some_and(|n| !n.is_null() && n.as_u64() != Some(1)) {
             return Err(ApiError::invalid("n", "n must be 1"));
         }
@@ -64,15 +72,14 @@ impl ChatRequest {
             let options = json!({ "include_usage": true, "continuous_usage_stats": true });
             fields.insert("stream_options".into(), options);
         }
-        let forwarded =
-            if stream || output_max.is_none() { Bytes::from(Value::Object(fields).to_string()) } else { body.clone() };
         Ok(ChatRequest {
             model,
             stream,
             include_usage: include_usage.unwrap_or(false),
             input_bound: body.len() as u64,
             output_max: output_max.unwrap_or(OUTPUT_TOKENS_DEFAULT),
-            forwarded,
+            // Written anew even when nothing changed: of a field given twice, the provider must see what was read here.
+            forwarded: Bytes::from(Value::Object(fields).to_string()),
         })
     }
 
@@ -90,19 +97,30 @@ impl ChatRequest {
     }
 }
 
-/// The request's own limit on output tokens: the newer name first.
+/// The request's own limit on output tokens. Servers differ in which name they obey, so the larger one counts.
 fn output_max(fields: &Map<String, Value>) -> Result<Option<u64>, ApiError> {
+    let mut max = None;
     for field in ["max_completion_tokens", "max_tokens"] {
-        match fields.get(field) {
-            None | Some(Value::Null) => {}
-            Some(value) => {
-                let tokens = value.as_u64().filter(|tokens| (1..=OUTPUT_TOKENS_MAX).contains(tokens));
-                let message = format!("{field} must be a whole number between 1 and {OUTPUT_TOKENS_MAX}");
-                return tokens.map(Some).ok_or_else(|| ApiError::invalid(field, message));
-            }
-        }
+        let Some(value) = fields.get(field).filter(|value| !value.is_null()) else { continue };
+        let tokens = value.as_u64().filter(|tokens| (1..=OUTPUT_TOKENS_MAX).contains(tokens));
+        let message = format!("{field} must be a whole number between 1 and {OUTPUT_TOKENS_MAX}");
+        max = max.max(Some(tokens.ok_or_else(|| ApiError::invalid(field, message))?));
     }
-    Ok(None)
+    Ok(max)
+}
+
+/// Refuses images, sound and files: a few bytes of them can be a thousand tokens.
+fn check_text_only(fields: &Map<String, Value>) -> Result<(), ApiError> {
+    let messages = fields.get("messages").and_then(Value::as_array).into_iter().flatten();
+    let mut parts = messages.filter_map(|message| message.get("content")?.as_array()).flatten();
+    let is_text = |part: &Value| matches!(part.get("type").and_then(Value::as_str), Some("text" | "refusal"));
+    if parts.all(is_text) {
+        return Ok(());
+    }
+    Err(ApiError::invalid(
+        "messages",
+        "messages may hold text only for now; each part of a content needs type \"text\"",
+    ))
 }
 
 /// The most a buyer pays, and the header or field that said so.
@@ -245,7 +263,7 @@ mod tests {
         assert_eq!(request.worst_case(&spec).unwrap(), worst);
         spec.quantity_max = Quantity(worst.0 - 1);
         assert_eq!(request.worst_case(&spec).expect_err("too large").param.as_deref(), Some("max_tokens"));
-        assert_eq!(request.forwarded, text, "an untouched body is forwarded as it came");
+        assert_eq!(request.forwarded, text, "nothing is added to a body that says everything");
     }
 
     #[test]
@@ -265,6 +283,15 @@ mod tests {
     }
 
     #[test]
+    fn the_larger_of_two_limits_counts_and_a_field_given_twice_is_forwarded_once() {
+        let request = parse_text(r#"{"model":"m","messages":[{}],"max_completion_tokens":1,"max_tokens":9}"#).unwrap();
+        assert_eq!(request.output_max, 9);
+        let request = parse_text(r#"{"model":"m","messages":[{}],"max_tokens":131072,"max_tokens":1}"#).unwrap();
+        assert_eq!(request.output_max, 1);
+        assert_eq!(request.forwarded, r#"{"model":"m","messages":[{}],"max_tokens":1}"#);
+    }
+
+    #[test]
     fn bad_calls_are_refused_by_field() {
         let check = |text: &str, param: &str| {
             assert_eq!(parse_text(text).expect_err(text).param.as_deref(), Some(param), "{text}");
@@ -275,6 +302,8 @@ mod tests {
         check(r#"{"model":7,"messages":[{}]}"#, "model");
         check(r#"{"model":"m"}"#, "messages");
         check(r#"{"model":"m","messages":[]}"#, "messages");
+        check(r#"{"model":"m","messages":[{"content":[{"type":"image_url"}]}]}"#, "messages");
+        check(r#"{"model":"m","messages":[{}],"n_predict":5}"#, "n_predict");
         check(r#"{"model":"m","messages":[{}],"n":2}"#, "n");
         check(r#"{"model":"m","messages":[{}],"stream":"yes"}"#, "stream");
         check(r#"{"model":"m","messages":[{}],"max_tokens":0}"#, "max_tokens");

@@ -6,8 +6,8 @@
 use crate::error::ApiError;
 use crate::inference::contract::Bought;
 use crate::inference::meter::{Measured, StreamMeter};
-use crate::inference::plain::refusal;
-use crate::inference::upstream::{CALL_PATIENCE, STALL_PATIENCE, UpstreamError, read_all};
+use crate::inference::plain::{refusal, stopping};
+use crate::inference::upstream::{STALL_PATIENCE, UpstreamError, read_all};
 use crate::inference::{Call, Receipt};
 use crate::money::credits;
 use axum::body::{Body, Bytes};
@@ -48,10 +48,17 @@ pub(crate) async fn run(call: Call, head: Head) {
         overhead: before,
         lines: Lines::default(),
     };
-    let ended = if arrived { relay.pass_on(body, &chunks).await } else { Err(Ended::ClientLeft) };
+    let ended = if arrived {
+        tokio::select! {
+            ended = relay.pass_on(body, &chunks, bought.deadline) => ended,
+            () = call.app.calls.are_cut_short() => Err(Ended::Stopping),
+        }
+    } else {
+        Err(Ended::ClientLeft)
+    };
     let outcome = match ended {
         Ok(()) => Outcome::Completed,
-        Err(Ended::ClientLeft) => Outcome::Abandoned,
+        Err(Ended::ClientLeft | Ended::Stopping) => Outcome::Abandoned,
         Err(Ended::ProviderFailed(_)) => Outcome::Failed,
     };
     call.app.record_overhead(relay.overhead);
@@ -59,14 +66,15 @@ pub(crate) async fn run(call: Call, head: Head) {
     let last = match (ended, settled) {
         (Ok(()), Ok(cost)) => relay.farewell(&credits(cost)),
         (Err(Ended::ProviderFailed(why)), Ok(_)) => error_event(&ApiError::provider_failed(why)),
+        (Err(Ended::Stopping), Ok(_)) => error_event(&stopping()),
         (Err(Ended::ClientLeft), Ok(_)) => return,
         (_, Err(error)) => {
             tracing::error!(contract = bought.contract.0, code = error.code, "a stream was not settled");
             error_event(&error)
         }
     };
-    // A client that leaves now has had everything it is charged for.
-    drop(chunks.send(last).await);
+    // A client that leaves now, or takes nothing, has had everything it is charged for.
+    drop(chunks.send_timeout(last, call.app.client_patience).await);
 }
 
 /// Matches the call and gets the provider to start its stream.
@@ -86,12 +94,13 @@ async fn connect(call: &Call, bought: &Bought) -> Result<Incoming, (ApiError, Ou
     let failed = |UpstreamError(why)| (ApiError::provider_failed(why), Outcome::Failed);
     let endpoint = call.app.identity.endpoint(bought.provider);
     let endpoint = endpoint.ok_or_else(|| failed(UpstreamError("the provider has registered no endpoint")))?;
-    let answer = call.app.upstream.send(&endpoint, call.request.forwarded.clone()).await.map_err(failed)?;
+    let starts = bought.deadline.min(tokio::time::Instant::now() + STALL_PATIENCE);
+    let answer = call.app.upstream.send(&endpoint, call.request.forwarded.clone(), starts).await.map_err(failed)?;
     let status = answer.status();
     if status == StatusCode::OK {
         return Ok(answer.into_body());
     }
-    let body = read_all(answer.into_body()).await.map_err(failed)?;
+    let body = read_all(answer.into_body(), call.request.output_max, starts).await.map_err(failed)?;
     Err(refusal(status, &body))
 }
 
@@ -111,6 +120,7 @@ fn response(receiver: mpsc::Receiver<Bytes>, receipt: &Receipt) -> axum::respons
 #[derive(Debug)]
 enum Ended {
     ClientLeft,
+    Stopping,
     ProviderFailed(&'static str),
 }
 
@@ -129,8 +139,12 @@ struct Relay {
 
 impl Relay {
     /// Passes chunks on until `[DONE]`.
-    async fn pass_on(&mut self, mut body: Incoming, chunks: &Chunks) -> Result<(), Ended> {
-        let deadline = tokio::time::Instant::now() + CALL_PATIENCE;
+    async fn pass_on(
+        &mut self,
+        mut body: Incoming,
+        chunks: &Chunks,
+        deadline: tokio::time::Instant,
+    ) -> Result<(), Ended> {
         let mut first = true;
         loop {
             let stalled = deadline.min(tokio::time::Instant::now() + STALL_PATIENCE);
@@ -148,7 +162,9 @@ impl Relay {
             let Ok(data) = frame.into_data() else { continue };
             let (out, done) = self.translate(&data, received)?;
             if !out.is_empty() {
-                chunks.send(out.into()).await.map_err(|_| Ended::ClientLeft)?;
+                // The server gives up on a client that takes nothing; this ends one that takes a little at a time.
+                let sent = tokio::time::timeout_at(deadline, chunks.send(out.into())).await;
+                sent.map_err(|_| Ended::ClientLeft)?.map_err(|_| Ended::ClientLeft)?;
             }
             // Everything up to here has been handed over, and the usage of a finished stream is final.
             self.delivered = self.meter.measured();
@@ -224,32 +240,40 @@ fn error_event(error: &ApiError) -> Bytes {
     out.into()
 }
 
-/// Bytes cut into lines, however they arrive.
+/// Bytes cut into lines, however they arrive. Each byte is looked at once.
 #[derive(Debug, Default)]
 struct Lines {
     buffer: Vec<u8>,
+    /// Where the next line starts.
     start: usize,
+    /// How far no line end has been found.
+    scanned: usize,
 }
 
 #[derive(Debug, PartialEq, Eq)]
 struct TooLong;
 
 impl Lines {
+    /// Takes bytes in; every complete line must have been taken out before.
     fn feed(&mut self, data: &[u8]) -> Result<(), TooLong> {
         self.buffer.drain(..self.start);
+        self.scanned -= self.start;
         self.start = 0;
         self.buffer.extend_from_slice(data);
-        let unfinished =
-            self.buffer.len() - self.buffer.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-        if unfinished > LINE_BYTES_MAX { Err(TooLong) } else { Ok(()) }
+        // What is left over from before has no line end, so this is the length of one line, or nearly.
+        if self.scanned > LINE_BYTES_MAX { Err(TooLong) } else { Ok(()) }
     }
 
     fn next_line(&mut self) -> Option<&[u8]> {
-        let rest = self.buffer.get(self.start..)?;
-        let len = rest.iter().position(|byte| *byte == b'\n')?;
-        let start = self.start;
-        self.start += len + 1;
-        self.buffer.get(start..start + len).map(<[u8]>::trim_ascii_end)
+        let fresh = self.buffer.get(self.scanned..)?;
+        let Some(len) = fresh.iter().position(|byte| *byte == b'\n') else {
+            self.scanned = self.buffer.len();
+            return None;
+        };
+        let (start, end) = (self.start, self.scanned + len);
+        self.start = end + 1;
+        self.scanned = self.start;
+        self.buffer.get(start..end).map(<[u8]>::trim_ascii_end)
     }
 }
 
@@ -304,6 +328,8 @@ mod tests {
         let now = Instant::now();
         assert!(relay(false).translate(b"data: {oops\n\n", now).is_err());
         assert!(relay(false).translate(b"data: {\"error\":{\"message\":\"x\"}}\n\n", now).is_err());
-        assert!(relay(false).translate(&vec![b'x'; LINE_BYTES_MAX + 1], now).is_err());
+        let mut endless = relay(false);
+        let mut pieces = (0..=LINE_BYTES_MAX / 4_096 + 1).map(|_| endless.translate(&[b'x'; 4_096], now));
+        assert!(pieces.any(|piece| piece.is_err()));
     }
 }

@@ -1,7 +1,7 @@
 //! The pooled HTTP client towards providers. It follows no redirects, resolves only to addresses a provider may have,
 //! and bounds what it waits for and reads.
 
-use crate::endpoint::allowed;
+use crate::endpoint::{allowed, check};
 use axum::body::Bytes;
 use axum::http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
@@ -16,22 +16,26 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
+use tokio::time::Instant;
 use tower_service::Service;
 
 /// How long a provider may take to accept a connection.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
-/// How long a provider may take to start its answer, and to continue a stream.
+/// How long a provider may take to start a stream, and to continue it.
 pub(crate) const STALL_PATIENCE: Duration = Duration::from_secs(120);
-/// How long a whole call may take: shorter than a contract lives.
-pub(crate) const CALL_PATIENCE: Duration = Duration::from_secs(600);
 /// Idle connections kept to one provider.
 const IDLE_PER_PROVIDER_MAX: usize = 256;
-/// Largest plain answer.
-const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Largest plain answer, whatever was asked for.
+const ANSWER_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// What an answer may have besides its tokens.
+const ANSWER_FRAME_BYTES: u64 = 64 * 1024;
+/// What an answer may have for each token it may have; log probabilities are the most wordy.
+const ANSWER_BYTES_PER_TOKEN: u64 = 512;
 
 /// The client.
 pub(crate) struct Upstream {
     client: Client<HttpConnector<GuardedResolver>, Full<Bytes>>,
+    dev: bool,
 }
 
 impl fmt::Debug for Upstream {
@@ -53,18 +57,26 @@ impl Upstream {
             .pool_timer(TokioTimer::new())
             .pool_max_idle_per_host(IDLE_PER_PROVIDER_MAX)
             .build(connector);
-        Upstream { client }
+        Upstream { client, dev }
     }
 
-    /// Sends a chat completion and waits for the head of the answer.
-    pub(crate) async fn send(&self, endpoint: &str, body: Bytes) -> Result<Response<Incoming>, UpstreamError> {
+    /// Sends a chat completion and waits for the head of the answer until `deadline`.
+    pub(crate) async fn send(
+        &self,
+        endpoint: &str,
+        body: Bytes,
+        deadline: Instant,
+    ) -> Result<Response<Incoming>, UpstreamError> {
+        // Addresses given as numbers are never resolved, and this one may have been registered under --dev.
+        let endpoint =
+            check(endpoint, self.dev).map_err(|_| UpstreamError("the provider's endpoint is not allowed"))?;
         let request = Request::builder()
             .method(Method::POST)
             .uri(format!("{endpoint}/chat/completions"))
             .header(header::CONTENT_TYPE, "application/json")
             .body(Full::new(body))
             .map_err(|_| UpstreamError("the provider's endpoint is no valid address"))?;
-        let answer = tokio::time::timeout(STALL_PATIENCE, self.client.request(request)).await;
+        let answer = tokio::time::timeout_at(deadline, self.client.request(request)).await;
         let answer = answer.map_err(|_| UpstreamError("the provider did not answer in time"))?;
         answer.map_err(|error| {
             tracing::debug!(%error, "a provider could not be reached");
@@ -73,10 +85,11 @@ impl Upstream {
     }
 }
 
-/// Reads a whole plain answer.
-pub(crate) async fn read_all(body: Incoming) -> Result<Bytes, UpstreamError> {
-    let limited = Limited::new(body, ANSWER_BYTES_MAX).collect();
-    let read = tokio::time::timeout(CALL_PATIENCE, limited).await;
+/// Reads a whole answer to a request for at most `output_max` tokens, until `deadline`.
+pub(crate) async fn read_all(body: Incoming, output_max: u64, deadline: Instant) -> Result<Bytes, UpstreamError> {
+    let bytes_max = (ANSWER_FRAME_BYTES + ANSWER_BYTES_PER_TOKEN * output_max).min(ANSWER_BYTES_MAX);
+    let limited = Limited::new(body, usize::try_from(bytes_max).unwrap_or(usize::MAX)).collect();
+    let read = tokio::time::timeout_at(deadline, limited).await;
     let read = read.map_err(|_| UpstreamError("the provider did not finish in time"))?;
     Ok(read.map_err(|_| UpstreamError("the provider's answer broke off or was too large"))?.to_bytes())
 }

@@ -98,12 +98,12 @@ fn check(views: &Views, engine: &Engine) {
     assert_eq!(views.instruments().unwrap().len(), engine.instruments().count());
 }
 
-/// Runs commands through a pipeline whose feed has room for `batches`, with a projector that starts after
-/// `late` of them, and compares.
-fn run(batches: usize, late: usize) {
+/// Runs commands through a pipeline whose feed has room for `batches` and a backlog of `backlog` inputs, with a
+/// projector that starts after `late` commands, and compares.
+fn run(batches: usize, backlog: usize, late: usize) {
     let dir = tempfile::tempdir().unwrap();
     let views = Arc::new(Views::open(&dir.path().join("views")).unwrap());
-    let (feed, reader) = Feed::new(batches);
+    let (feed, reader) = Feed::new(batches, backlog);
     let options = options(dir.path());
     let sequencer = Sequencer::start(&options, 0, Some(feed), &mut |_, _, _| {}).unwrap();
     let all = commands(3_000);
@@ -128,17 +128,22 @@ fn run(batches: usize, late: usize) {
 
 #[test]
 fn a_view_fed_every_batch_equals_the_engine() {
-    run(1 << 16, 0);
+    run(1 << 16, 0, 0);
 }
 
 #[test]
 fn a_view_that_missed_batches_reads_them_from_the_journal() {
-    run(1, 2_500);
+    run(1, 1, 2_500);
+}
+
+#[test]
+fn a_view_that_was_slow_gets_the_backlog() {
+    run(1, 1 << 16, 2_500);
 }
 
 #[test]
 fn a_view_that_missed_the_newest_batches_notices_without_another() {
-    run(1, 3_009);
+    run(1, 1, 3_009);
 }
 
 #[test]

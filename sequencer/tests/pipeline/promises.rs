@@ -154,12 +154,11 @@ fn after_the_first_failed_sync_nothing_more_is_acknowledged_and_nothing_acknowle
 #[test]
 fn a_slow_reader_never_holds_up_the_pipeline() {
     let dir = tempfile::tempdir().unwrap();
-    let (feed, reader) = Feed::new(1);
+    let (feed, reader) = Feed::new(1, 10);
     let sequencer = Sequencer::start(&options(dir.path()), 0, Some(feed), &mut |_, _, _| {}).unwrap();
     for command in commands(200) {
         sequencer.ingress().submit(command).unwrap().wait().expect("acknowledged although nobody reads");
     }
     sequencer.stop().unwrap();
-    let kept = reader.try_iter().count();
-    assert_eq!(kept, 1, "the feed is bounded; the rest is in the journal");
+    assert_eq!(reader.try_iter().count(), 1, "the queue is bounded; the rest is in the journal");
 }
