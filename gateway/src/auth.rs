@@ -48,7 +48,13 @@ pub(crate) async fn admit(
         let message = "the body came too slowly";
         ApiError::new(StatusCode::REQUEST_TIMEOUT, "invalid_request_error", "body_timeout", message)
     })??;
-    Ok(next.run(Request::from_parts(parts, Body::from(body))).await)
+    let safe = parts.method.is_safe();
+    let response = next.run(Request::from_parts(parts, Body::from(body)));
+    if safe {
+        return Ok(response.await);
+    }
+    // What changes something runs to its end, even when the client leaves in the middle.
+    tokio::spawn(response).await.map_err(|error| ApiError::internal(&error))
 }
 
 /// Reads a refused request's body, within bounds, so that the client gets to read the refusal.

@@ -6,7 +6,7 @@
 //! 4. pass the answer on (`plain`, `stream`) and meter it (`meter`);
 //! 5. one command settles what was delivered, the rest returns; the last bytes leave when that is durable.
 //!
-//! Steps 2 to 5 run in a task of their own, to the end, even when the client leaves: a contract is always settled.
+//! Steps 2 to 5 run to the end even when the client leaves, as every write does (`auth.rs`): a contract is always settled.
 //! Prompts and completions are neither stored nor logged.
 
 mod calls;
@@ -85,7 +85,7 @@ pub(crate) async fn chat_completions(
         tokio::spawn(stream::run(call, head));
         return response.await.map_err(|_| ApiError::internal(&"a streamed call ended without a head"))?;
     }
-    let answer = run_plain(call).await?;
+    let answer = plain::run(call).await?;
     let mut response = Json(answer.body).into_response();
     answer.receipt.add_headers(response.headers_mut());
     Ok(response)
@@ -102,7 +102,7 @@ pub(crate) async fn generate(
     let request = request::Generate::parse(&body)?;
     let limits = request.limits(Limits::from_headers(&headers)?)?;
     let call = Call::new(&app, account.id, request.to_chat()?, limits, started)?;
-    let answer = run_plain(call).await?;
+    let answer = plain::run(call).await?;
     let text = answer.body.pointer("/choices/0/message/content").cloned().unwrap_or_else(|| "".into());
     let part = |name: &str| answer.body.get(name).cloned().unwrap_or(Value::Null);
     let body = json!({
@@ -113,12 +113,6 @@ pub(crate) async fn generate(
     let mut response = Json(body).into_response();
     answer.receipt.add_headers(response.headers_mut());
     Ok(response)
-}
-
-/// Runs a plain call in its own task, so that it settles even when this future is dropped.
-async fn run_plain(call: Call) -> Result<plain::Answer, ApiError> {
-    let task = tokio::spawn(plain::run(call));
-    task.await.map_err(|error| ApiError::internal(&error))?
 }
 
 /// What a caller is told about the deal, in headers.

@@ -152,6 +152,20 @@ fn after_the_first_failed_sync_nothing_more_is_acknowledged_and_nothing_acknowle
 }
 
 #[test]
+fn a_panic_in_the_matcher_is_seen_as_not_running_and_leaves_nobody_waiting() {
+    let dir = tempfile::tempdir().unwrap();
+    let sequencer = start(dir.path());
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let asked = runtime.block_on(sequencer.ingress().inspect(|_| panic!("planted")));
+    assert_eq!(asked, Err::<(), _>(SubmitError::Unavailable));
+    let late = sequencer.ingress().submit(commands(0).remove(0)).and_then(|pending| pending.wait());
+    assert_eq!(late.expect_err("nobody matches"), SubmitError::Unavailable);
+    let status = sequencer.status();
+    assert!(sequencer.stop().is_err(), "a panic is no clean stop");
+    assert_eq!(status.health(), Health::Stopped);
+}
+
+#[test]
 fn a_slow_reader_never_holds_up_the_pipeline() {
     let dir = tempfile::tempdir().unwrap();
     let (feed, reader) = Feed::new(1, 10);
