@@ -14,9 +14,9 @@ if ! command -v cargo >/dev/null; then
     exit 1
 fi
 
-# Debian packages: a C compiler, libclang for bindgen, and RocksDB itself, which saves 20 minutes of compiling.
+# Debian packages: C and C++ compilers, libclang for bindgen, and RocksDB itself, which saves 20 minutes of compiling.
 wanted=()
-command -v cc >/dev/null || wanted+=(build-essential)
+{ command -v cc && command -v c++; } >/dev/null || wanted+=(build-essential)
 command -v pkg-config >/dev/null || wanted+=(pkg-config)
 ls /usr/lib/llvm-*/lib/libclang*.so* >/dev/null 2>&1 || wanted+=(libclang-dev)
 command -v curl >/dev/null || wanted+=(curl)
@@ -37,14 +37,31 @@ if [ ${#wanted[@]} -gt 0 ]; then
 fi
 
 # The rocksdb crate in use links RocksDB 7.x. Where Debian has it, cargo is told; elsewhere the bundled source is built.
+# A file that somebody else wrote is left as it is.
 config=.cargo/config.toml
+marker='# Written by scripts/prerequisites.sh'
+is_ours() { [ ! -e "$config" ] || [[ "$(head -n 1 "$config")" == "$marker"* ]]; }
+
 library=$(ls -d /usr/lib/*-linux-gnu/librocksdb.so 2>/dev/null | head -n 1 || true)
 if [ -n "$library" ] && grep -qs '^#define ROCKSDB_MAJOR 7$' /usr/include/rocksdb/version.h; then
-    mkdir -p .cargo
-    printf '# Written by scripts/prerequisites.sh for this machine; not in git.\n[env]\nROCKSDB_LIB_DIR = "%s"\nROCKSDB_INCLUDE_DIR = "/usr/include"\n' \
-        "$(dirname "$library")" >"$config.new"
-    cmp -s "$config.new" "$config" && rm "$config.new" || { mv "$config.new" "$config"; say "using the system's RocksDB"; }
+    env=$(printf '[env]\nROCKSDB_LIB_DIR = "%s"\nROCKSDB_INCLUDE_DIR = "/usr/include"' "$(dirname "$library")")
+    if ! is_ours; then
+        # Silent where it is set already, in whatever words.
+        grep -qs ROCKSDB_LIB_DIR "$config" || [ -n "${ROCKSDB_LIB_DIR-}" ] || {
+            say "$config is not mine, so it stays as it is; to use the system's RocksDB, add to it:"
+            printf '%s\n' "$env"
+        }
+    else
+        mkdir -p .cargo
+        printf '%s for this machine; not in git.\n%s\n' "$marker" "$env" >"$config.new"
+        cmp -s "$config.new" "$config" && rm "$config.new" || { mv "$config.new" "$config"; say "using the system's RocksDB"; }
+    fi
 else
-    rm -f "$config"
+    if ! is_ours; then
+        ! grep -qs ROCKSDB_LIB_DIR "$config" ||
+            say "$config is not mine, so it stays as it is, but the ROCKSDB_LIB_DIR in it may not hold RocksDB 7"
+    else
+        rm -f "$config"
+    fi
     say "no system RocksDB 7: compiling the bundled one, about 20 minutes on two cores the first time"
 fi

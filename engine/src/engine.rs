@@ -110,8 +110,8 @@ impl Engine {
             Command::CancelOrder { account, order } => self.cancel_order(*account, *order, events),
             Command::ReportDelivery(report) => self.report_delivery(report, at, events),
             Command::RequestPayout { account, amount } => self.request_payout(*account, *amount, events),
-            Command::ConfirmPayout { payout } => self.confirm_payout(*payout, events),
-            Command::FailPayout { payout } => self.fail_payout(*payout, events),
+            Command::ConfirmPayout { payout } => self.end_payout(*payout, true, events),
+            Command::FailPayout { payout } => self.end_payout(*payout, false, events),
             Command::Tick => {
                 self.expire_contracts(at, events);
                 Ok(())

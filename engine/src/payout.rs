@@ -47,29 +47,16 @@ impl Engine {
         Ok(())
     }
 
-    pub(crate) fn confirm_payout(&mut self, id: PayoutId, events: &mut Vec<Event>) -> Result<(), RejectReason> {
+    /// Ends a pending payout: it was paid, or it failed and its earnings return.
+    pub(crate) fn end_payout(&mut self, id: PayoutId, paid: bool, events: &mut Vec<Event>) -> Result<(), RejectReason> {
         let Payout { account, amount } = self.payouts.remove(&id).ok_or(RejectReason::UnknownPayout)?;
-        events.push(Event::PayoutConfirmed { payout: id });
-        let transfer = Transfer {
-            debit: LedgerAccount::PayoutPending(account),
-            credit: LedgerAccount::External,
-            amount,
-            code: TransferCode::PayoutConfirm,
+        let (event, credit, code) = if paid {
+            (Event::PayoutConfirmed { payout: id }, LedgerAccount::External, TransferCode::PayoutConfirm)
+        } else {
+            (Event::PayoutFailed { payout: id }, LedgerAccount::Earned(account), TransferCode::PayoutReturn)
         };
-        self.ledger.transfer(transfer, events);
-        Ok(())
-    }
-
-    pub(crate) fn fail_payout(&mut self, id: PayoutId, events: &mut Vec<Event>) -> Result<(), RejectReason> {
-        let Payout { account, amount } = self.payouts.remove(&id).ok_or(RejectReason::UnknownPayout)?;
-        events.push(Event::PayoutFailed { payout: id });
-        let transfer = Transfer {
-            debit: LedgerAccount::PayoutPending(account),
-            credit: LedgerAccount::Earned(account),
-            amount,
-            code: TransferCode::PayoutReturn,
-        };
-        self.ledger.transfer(transfer, events);
+        events.push(event);
+        self.ledger.transfer(Transfer { debit: LedgerAccount::PayoutPending(account), credit, amount, code }, events);
         Ok(())
     }
 }

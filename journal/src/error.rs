@@ -1,6 +1,7 @@
 //! What can go wrong, one variant for each thing an operator would do about it.
 //!
-//! Offsets are bytes from the start of the named file. Nothing here is retried by this crate.
+//! Offsets are bytes from the start of the named file. Nothing here is retried by this crate: a segment that could not be
+//! prepared ahead has been made a second time before it becomes an error.
 
 use std::convert::Infallible;
 use std::io;

@@ -17,7 +17,8 @@
 //!
 //! - One writer, by an exclusive lock file; any number of readers, without the lock.
 //! - Groups are written one at a time, each synced before the next is written, and none spans two segments.
-//! - The first failed write or sync is the last: the writer poisons itself.
+//! - The first failed write or sync is the last: the writer poisons itself. Only a segment prepared ahead, of which
+//!   nothing is in the log yet, may fail to be made once.
 //! - A torn tail is cut, anything else that is wrong is refused with file, offset and sequence.
 //!
 //! # What it does not do

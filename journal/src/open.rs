@@ -90,7 +90,7 @@ pub fn open_in<S: Storage, V>(
         resume(&storage, end, report.clean, bytes)?
     } else {
         let file = prepare(&storage, bytes, &AtomicBool::new(false));
-        let file = file.map_err(write_error(&storage, "prepare", NEXT_NAME, 0))?;
+        let file = file.map_err(io::Error::from).map_err(write_error(&storage, "prepare", NEXT_NAME, 0))?;
         let segment = Segment::begin(&storage, file, SegmentHeader { first_seq: 1, chain: 0 }, bytes)?;
         report.segments = 1;
         report.bytes = segment.end;

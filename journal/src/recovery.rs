@@ -7,6 +7,11 @@
 //! before the next, and syncs a segment's header before giving the file its name.
 //! So a crash can damage the group after the last complete one, and nothing else.
 //!
+//! `next.tmp` is no part of the log: it gets its name in the log last, so whatever a crash or a failed preparation leaves
+//! in it holds nothing durable. It is ignored by a reader, removed when the journal is opened, and may be made anew by a
+//! running writer when it could not be created or written. A sync that fails, of any file, is never tried again: not on
+//! that file, for it may have dropped the pages, and not on another, for the disk is not to be trusted.
+//!
 //! # The table
 //!
 //! *E* is the sequence at the end of the last complete group, *D* the first damage after it. The first row that fits

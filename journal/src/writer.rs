@@ -1,8 +1,11 @@
 //! Makes groups durable: one write and one sync each.
 //!
 //! Invariants: groups are committed in the order they were encoded, without a gap; a [`Durable`] exists only after a
-//! successful sync; the first failure is the last call that touches a file. The writer never retries and never waits
-//! for a reader; whether to stop the process after a failure is its owner's decision.
+//! successful sync; the first failure is the last call that touches a file. The writer never waits for a reader; whether
+//! to stop the process after a failure is its owner's decision.
+//!
+//! The writer retries no call on a file of the log. Only the next segment, which holds nothing yet, is made anew if it
+//! could not be made ahead (`prepare`); its header, its name and the folder's sync at the rotation are tried once.
 
 use std::fmt;
 use std::io;
@@ -151,7 +154,8 @@ impl<S: Storage> Writer<S> {
         mark.write(&storage).map_err(fail("write", MARK_NAME, 0))
     }
 
-    /// Goes on in a new segment; the old one keeps its unused zeros.
+    /// Goes on in a new segment; the old one keeps its unused zeros. The segment may have failed to be prepared hours
+    /// ago, which counts only if it fails again now.
     fn rotate(&mut self) -> Result<(), WriteError> {
         let file = self
             .preparer

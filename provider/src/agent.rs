@@ -14,7 +14,7 @@
 //! old one; a placement that was begun is brought to its end, so no ask is left behind that the agent does not know.
 //!
 //! What it does not do: it does not price, does not measure its own server's speed, and keeps nothing on disk. If it
-//! is killed the ask stays until somebody cancels it; the exchange's circuit breaker takes a dead provider out.
+//! is killed the ask stays until somebody cancels it: each call that meets it fails and costs its buyer nothing.
 
 mod backoff;
 mod error;

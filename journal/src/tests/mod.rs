@@ -5,6 +5,7 @@
 mod faults;
 mod flips;
 mod power;
+mod prepare;
 mod property;
 mod segments;
 mod torn;
