@@ -11,6 +11,11 @@ fn bad_chat(change: Value) -> Case {
     post(Buyer, "/v1/chat/completions", &chat(MODEL, change))
 }
 
+/// One message of the user's with this content.
+fn content(content: Value) -> Value {
+    json!({ "messages": [{ "role": "user", "content": content }] })
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_with_bad_fields_is_refused_before_it_is_matched() {
     let mut cases = Vec::new();
@@ -31,6 +36,18 @@ async fn a_call_with_bad_fields_is_refused_before_it_is_matched() {
         (json!({ "max_tokens": 131_073 }), "max_tokens"),
         (json!({ "max_tokens": u64::MAX }), "max_tokens"),
         (json!({ "max_completion_tokens": 0 }), "max_completion_tokens"),
+        (json!({ "max_completion_tokens": 131_073 }), "max_completion_tokens"),
+        // Other ways to ask for more than the market knows of.
+        (json!({ "n_predict": 5 }), "n_predict"),
+        (json!({ "max_new_tokens": 5 }), "max_new_tokens"),
+        (json!({ "best_of": 2 }), "best_of"),
+        // A few bytes of these can be a thousand tokens.
+        (content(json!([{ "type": "image_url", "image_url": { "url": "http://e.example/i.png" } }])), "messages"),
+        (content(json!([{ "type": "input_audio", "input_audio": { "data": "", "format": "wav" } }])), "messages"),
+        (content(json!([{ "type": "file", "file": { "file_id": "f" } }])), "messages"),
+        (content(json!([{ "type": "text", "text": "look:" }, { "type": "image_url" }])), "messages"),
+        (content(json!([{ "text": "no type" }])), "messages"),
+        (content(json!(["a string"])), "messages"),
     ];
     for (change, param) in fields {
         for streamed in [false, true] {
@@ -88,6 +105,29 @@ async fn a_call_with_bad_limits_is_refused_by_header() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+    assert_eq!(scene.fingerprint().await, before);
+    scene.venue.close().await;
+}
+
+/// Which of two values counts differs from reader to reader, so what was priced might not be what is generated.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_gives_a_field_twice_is_refused() {
+    let scene = Scene::open().await;
+    let before = scene.fingerprint().await;
+    let once = chat(MODEL, json!({ "stream": false })).to_string();
+    let mut wrong = Vec::new();
+    for (field, value) in [("max_tokens", "131072"), ("model", "\"other\""), ("messages", "[]"), ("stream", "true")] {
+        let first = once.replacen('{', &format!("{{\"{field}\":{value},"), 1);
+        let last = format!("{},\"{field}\":{value}}}", once.strip_suffix('}').unwrap());
+        for body in [first, last] {
+            let reply = scene.buyer.api.send(Method::POST, "/v1/chat/completions", &[], body.clone().into()).await;
+            let blamed = [field, "body"].map(|param| (400, "invalid_value".to_owned(), Some(param.to_owned())));
+            if reply.status < 400 || !blamed.contains(&reply.error()) {
+                wrong.push(format!("{body}\n    got {} {}", reply.status, reply.body));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert_eq!(scene.fingerprint().await, before);
     scene.venue.close().await;
 }
@@ -176,6 +216,7 @@ async fn bad_accounts_models_and_endpoints_are_refused() {
         model(json!({ "quantity_max": 1_000_000_000_001_u64 })).blames("quantity_max"),
         model(json!({ "delivery_fee_bps": 5_001 })).blames("delivery_fee_bps"),
         model(json!({ "contract_ttl_s": 0 })).blames("contract_ttl_s"),
+        model(json!({ "contract_ttl_s": 600 })).blames("contract_ttl_s"), // As long as a call: no time to settle.
         model(json!({ "contract_ttl_s": u64::MAX })).blames("contract_ttl_s"),
         model(json!({ "owner": "me" })).blames("owner"),
         endpoint(json!(7)).blames("endpoint"),

@@ -135,6 +135,20 @@ async fn an_answer_that_is_no_answer_costs_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_answer_larger_than_its_request_allows_costs_nothing() {
+    // Sound in all but its size: far more text than fifty tokens can be.
+    let body = |bytes: usize| {
+        let choices = json!([{ "index": 0, "message": { "role": "assistant", "content": "x".repeat(bytes) } }]);
+        let usage = json!({ "prompt_tokens": 5, "completion_tokens": 50 });
+        json!({ "id": "x", "object": "chat.completion", "choices": choices, "usage": usage }).to_string()
+    };
+    let (status, code, used, _) = check_plain(plain("200 OK", &body(4 * 1024 * 1024))).await;
+    assert_eq!((status, code.as_deref(), used), (502, Some("provider_failed"), 0));
+    let (status, _, used, _) = check_plain(plain("200 OK", &body(50 * 20))).await;
+    assert_eq!((status, used), (200, 5 + 4 * 50), "and long words are no offence");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_overstated_usage_is_paid_up_to_the_worst_case_only() {
     for tokens in [1_000_000_u64, u64::MAX] {
         let usage = json!({ "prompt_tokens": tokens, "completion_tokens": tokens });

@@ -78,6 +78,39 @@ async fn a_call_in_few_words_is_answered_with_text_cost_and_provider() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_call_with_two_limits_is_matched_for_the_larger_one() {
+    let mock = start_mock(at_once()).await;
+    let (venue, buyer, _, _) = Venue::trading(&endpoint(&mock), PRICE).await;
+    let mut escrowed = 0;
+    for (old, new) in [(100, 10), (10, 100), (50, 50)] {
+        let limits = json!({ "max_tokens": old, "max_completion_tokens": new, "mock_tokens": 3 });
+        let body = chat(MODEL, limits);
+        buyer.chat(&body).await.ok();
+        escrowed += worst_case_units(&body, old.max(new)) * PRICE;
+        let (_, sum) = of_kind(&buyer.transactions().await, "escrow");
+        assert_eq!(sum, escrowed, "max_tokens {old}, max_completion_tokens {new}");
+    }
+    venue.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_private_address_from_a_playground_is_not_called_for_real() {
+    let mock = start_mock(at_once()).await;
+    let (venue, buyer, provider, _) = Venue::trading(&endpoint(&mock), PRICE).await;
+    let before = buyer.balance().await;
+    let venue = venue.reopen_for_real().await;
+    let (buyer, provider) = (buyer.at(venue.admin.base()), provider.at(venue.admin.base()));
+    for streamed in [false, true] {
+        let reply = buyer.chat(&chat(MODEL, json!({ "stream": streamed }))).await;
+        assert_eq!(reply.error(), (502, "provider_failed".into(), None), "streamed: {streamed}");
+    }
+    assert_eq!(mock.stats().requests, 0, "it was not even asked");
+    assert_eq!(buyer.balance().await, before);
+    assert_eq!(provider.balance().await.earned, 0);
+    venue.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_provider_that_fails_before_a_token_is_paid_nothing() {
     let failing = start_mock(MockOptions { failure_rate_ppm: 1_000_000, ..at_once() }).await;
     check_unpaid(&endpoint(&failing)).await;

@@ -16,6 +16,8 @@ mod bad_input;
 #[cfg(test)]
 mod bad_orders;
 #[cfg(test)]
+mod demo;
+#[cfg(test)]
 mod hostile;
 #[cfg(test)]
 mod inference;
@@ -27,6 +29,8 @@ mod limits;
 mod openai;
 #[cfg(test)]
 mod overspend;
+#[cfg(test)]
+mod patience;
 #[cfg(test)]
 mod payouts;
 #[cfg(test)]

@@ -4,6 +4,7 @@ pub(crate) mod http;
 pub(crate) mod market;
 pub(crate) mod process;
 pub(crate) mod random;
+pub(crate) mod traffic;
 pub(crate) mod venue;
 
 use gollem_provider::mock::{Mock, MockOptions};

@@ -3,7 +3,7 @@
 use super::http::Api;
 use super::listener;
 use super::market::{Trader, list_model, open_buyer, open_provider};
-use gollem_gateway::{Closed, Exchange, ExchangeOptions, Server};
+use gollem_gateway::{ApiKey, Closed, Exchange, ExchangeOptions, Server};
 use gollem_sequencer::Pinning;
 use serde_json::json;
 use tempfile::TempDir;
@@ -16,33 +16,48 @@ pub(crate) struct Venue {
     pub(crate) admin: Api,
     exchange: Exchange,
     server: Server,
-    _data: TempDir,
+    data: TempDir,
 }
 
 impl Venue {
     pub(crate) async fn open() -> Venue {
-        Venue::open_with(true).await
+        Venue::open_with(|options| options).await
     }
 
     /// An exchange that is no playground: no granted credits, no private addresses.
     pub(crate) async fn open_for_real() -> Venue {
-        Venue::open_with(false).await
+        Venue::open_with(for_real).await
     }
 
-    async fn open_with(dev: bool) -> Venue {
-        let data = tempfile::tempdir().unwrap();
-        let options = ExchangeOptions { data: data.path().to_owned(), dev, pinning: Pinning::Off };
+    /// A playground but for what `change` does to its options.
+    pub(crate) async fn open_with(change: impl FnOnce(ExchangeOptions) -> ExchangeOptions) -> Venue {
+        Venue::start(tempfile::tempdir().unwrap(), None, change).await
+    }
+
+    async fn start(data: TempDir, key: Option<&str>, change: impl FnOnce(ExchangeOptions) -> ExchangeOptions) -> Venue {
+        let options = ExchangeOptions::new(data.path().to_owned());
+        let options = change(ExchangeOptions { dev: true, pinning: Pinning::Off, ..options });
         let exchange = Exchange::open(&options).await.unwrap();
         let server = Server::start(listener().await, exchange.app()).unwrap();
-        let key = exchange.new_admin_key().expect("GOLLEM_ADMIN_KEY is not set for the tests").reveal();
-        let admin = Api::new(&format!("http://{}", server.address()), Some(&key));
-        Venue { admin, exchange, server, _data: data }
+        let new_key = exchange.new_admin_key().map(ApiKey::reveal);
+        let key = key.or(new_key.as_deref()).expect("GOLLEM_ADMIN_KEY is not set for the tests");
+        let admin = Api::new(&format!("http://{}", server.address()), Some(key));
+        Venue { admin, exchange, server, data }
     }
 
     /// An exchange with one model, a buyer with $1,000, and a provider at `endpoint` that asks for `price` atoms a
     /// unit for a million units; also the id of that ask.
     pub(crate) async fn trading(endpoint: &str, price: i64) -> (Venue, Trader, Trader, String) {
-        let venue = Venue::open().await;
+        Venue::trading_with(|options| options, endpoint, price).await
+    }
+
+    /// [`Venue::trading`] with other options.
+    pub(crate) async fn trading_with(
+        change: impl FnOnce(ExchangeOptions) -> ExchangeOptions,
+        endpoint: &str,
+        price: i64,
+    ) -> (Venue, Trader, Trader, String) {
+        let venue = Venue::open_with(change).await;
         list_model(&venue.admin, MODEL, json!({})).await;
         let buyer = open_buyer(&venue.admin, "buyer", 1_000).await;
         let provider = open_provider(&venue.admin, "provider", endpoint).await;
@@ -52,13 +67,28 @@ impl Venue {
 
     /// Stops everything, after a look at the ledger.
     pub(crate) async fn close(self) -> Closed {
+        self.stop().await.1
+    }
+
+    /// Stops everything and opens it again, for real.
+    pub(crate) async fn reopen_for_real(self) -> Venue {
+        let key = self.admin.key().to_owned();
+        let (data, _) = self.stop().await;
+        Venue::start(data, Some(&key), for_real).await
+    }
+
+    async fn stop(self) -> (TempDir, Closed) {
         let state = self.admin.get("/v1/admin/state").await.ok();
         assert_eq!(state["ledger_sum"], 0);
         self.server.stop().await;
         let closed = self.exchange.close().await.unwrap();
         assert_eq!(closed.ledger_sum, 0, "no credit was made or lost");
-        closed
+        (self.data, closed)
     }
+}
+
+fn for_real(options: ExchangeOptions) -> ExchangeOptions {
+    ExchangeOptions { dev: false, ..options }
 }
 
 /// Units of the ask in [`Venue::trading`].
