@@ -109,29 +109,6 @@ async fn a_call_with_bad_limits_is_refused_by_header() {
     scene.venue.close().await;
 }
 
-/// Which of two values counts differs from reader to reader, so what was priced might not be what is generated.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_call_that_gives_a_field_twice_is_refused() {
-    let scene = Scene::open().await;
-    let before = scene.fingerprint().await;
-    let once = chat(MODEL, json!({ "stream": false })).to_string();
-    let mut wrong = Vec::new();
-    for (field, value) in [("max_tokens", "131072"), ("model", "\"other\""), ("messages", "[]"), ("stream", "true")] {
-        let first = once.replacen('{', &format!("{{\"{field}\":{value},"), 1);
-        let last = format!("{},\"{field}\":{value}}}", once.strip_suffix('}').unwrap());
-        for body in [first, last] {
-            let reply = scene.buyer.api.send(Method::POST, "/v1/chat/completions", &[], body.clone().into()).await;
-            let blamed = [field, "body"].map(|param| (400, "invalid_value".to_owned(), Some(param.to_owned())));
-            if reply.status < 400 || !blamed.contains(&reply.error()) {
-                wrong.push(format!("{body}\n    got {} {}", reply.status, reply.body));
-            }
-        }
-    }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert_eq!(scene.fingerprint().await, before);
-    scene.venue.close().await;
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_larger_than_the_model_s_largest_order_is_refused_by_a_field_it_has() {
     let venue = Venue::open().await;
