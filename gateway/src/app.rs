@@ -102,3 +102,41 @@ fn accepted(ack: Ack) -> Result<Ack, ApiError> {
         _ => Ok(ack),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exchange::{Exchange, ExchangeOptions};
+    use std::sync::mpsc::channel;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_settlement_waits_out_a_full_queue_that_refuses_other_commands() {
+        let dir = tempfile::tempdir().unwrap();
+        let exchange = Exchange::open(&ExchangeOptions::new(dir.path().to_owned())).await.unwrap();
+        let app = exchange.app();
+        let (release, held) = channel::<()>();
+        let (entered, is_in) = channel();
+        let blocker = tokio::spawn({
+            let ingress = app.ingress.clone();
+            async move {
+                let hold = move |_: &Engine| {
+                    entered.send(()).unwrap();
+                    held.recv().unwrap_err(); // Holds the matcher until the sender is dropped.
+                };
+                ingress.inspect(hold).await
+            }
+        });
+        tokio::task::block_in_place(|| is_in.recv()).unwrap();
+        let queued: Vec<_> = std::iter::from_fn(|| app.ingress.submit(Command::OpenAccount).ok()).collect();
+        assert_eq!(app.execute(Command::OpenAccount).await.expect_err("full").code, "overloaded");
+        let patient = app.execute_patiently(Command::OpenAccount);
+        tokio::pin!(patient);
+        let early = tokio::time::timeout(OVERLOAD_PAUSE * 4, &mut patient).await;
+        assert!(early.is_err(), "it waits while the queue is full");
+        drop(release);
+        let ack = patient.await.expect("it gets in when there is room");
+        assert!(ack.seq > queued.len() as u64, "behind everything that was queued");
+        blocker.await.unwrap().unwrap();
+        exchange.close().await.unwrap();
+    }
+}

@@ -40,7 +40,9 @@ pub(super) async fn play(scene: &Scene, trace: &[Recorded], speed: Speed) -> Tal
     let mut connector = HttpConnector::new();
     connector.set_nodelay(true);
     let http: Http = Client::builder(TokioExecutor::new()).build(connector);
-    let progress = tokio::spawn(show_progress(Arc::clone(&scene.tally), trace.len() as u64));
+    // Ends with this function, also when a stop drops it in the middle.
+    let mut progress = JoinSet::new();
+    progress.spawn(show_progress(Arc::clone(&scene.tally), trace.len() as u64));
     let started = Instant::now();
     let mut running = JoinSet::new();
     for (index, recorded) in trace.iter().enumerate() {
@@ -69,7 +71,6 @@ pub(super) async fn play(scene: &Scene, trace: &[Recorded], speed: Speed) -> Tal
         while running.try_join_next().is_some() {}
     }
     while running.join_next().await.is_some() {}
-    progress.abort();
     so_far(scene)
 }
 

@@ -2,7 +2,7 @@
 //!
 //! 1. read the request and price its worst case (`request`);
 //! 2. one command matches it and moves the worst case into escrow (`contract`); durable from here on;
-//! 3. send it to the matched provider (`upstream`);
+//! 3. send it to the matched provider (`provider`, `upstream`);
 //! 4. pass the answer on (`plain`, `stream`) and meter it (`meter`);
 //! 5. one command settles what was delivered, the rest returns; the last bytes leave when that is durable.
 //!
@@ -13,6 +13,7 @@ mod calls;
 mod contract;
 mod meter;
 mod plain;
+mod provider;
 mod request;
 mod stream;
 mod upstream;

@@ -3,11 +3,10 @@
 use crate::error::ApiError;
 use crate::inference::contract::Bought;
 use crate::inference::meter::{Measured, Usage, millis};
-use crate::inference::upstream::{UpstreamError, is_callers_fault, read_all};
+use crate::inference::provider::{Undelivered, failed};
+use crate::inference::upstream::{UpstreamError, read_all};
 use crate::inference::{Call, Receipt};
 use crate::money::credits;
-use axum::body::Bytes;
-use axum::http::StatusCode;
 use gollem_engine::Outcome;
 use serde_json::Value;
 use std::time::{Duration, Instant};
@@ -23,10 +22,7 @@ pub(crate) struct Answer {
 pub(crate) async fn run(call: Call) -> Result<Answer, ApiError> {
     let bought = call.buy().await?;
     let sent = Instant::now();
-    let received = tokio::select! {
-        received = receive(&call, &bought) => received,
-        () = call.app.calls.are_cut_short() => Err((stopping(), Outcome::Abandoned)),
-    };
+    let received = call.unless_cut_short(receive(&call, &bought)).await;
     let upstream = sent.elapsed();
     let body = match received {
         Ok(body) => body,
@@ -48,37 +44,11 @@ pub(crate) async fn run(call: Call) -> Result<Answer, ApiError> {
 }
 
 /// The provider's answer, or the caller's error with how the delivery ended.
-async fn receive(call: &Call, bought: &Bought) -> Result<Value, (ApiError, Outcome)> {
-    let failed = |UpstreamError(why)| (ApiError::provider_failed(why), Outcome::Failed);
-    let endpoint = call.app.identity.endpoint(bought.provider);
-    let endpoint = endpoint.ok_or_else(|| failed(UpstreamError("the provider has registered no endpoint")))?;
-    let answer =
-        call.app.upstream.send(&endpoint, call.request.forwarded.clone(), bought.deadline).await.map_err(failed)?;
-    let status = answer.status();
-    let body = read_all(answer.into_body(), call.request.output_max, bought.deadline).await.map_err(failed)?;
-    if status != StatusCode::OK {
-        return Err(refusal(status, &body));
-    }
+async fn receive(call: &Call, bought: &Bought) -> Result<Value, Undelivered> {
+    let body = call.ask(bought, bought.deadline).await?;
+    let body = read_all(body, call.request.output_max, bought.deadline).await.map_err(failed)?;
     let parsed: Option<Value> = serde_json::from_slice(&body).ok().filter(Value::is_object);
     parsed.ok_or_else(|| failed(UpstreamError("the provider's answer is not JSON")))
-}
-
-/// What callers are told whose calls a stop cuts short.
-pub(crate) fn stopping() -> ApiError {
-    ApiError::unavailable("stopping", "the exchange is stopping; retry later")
-}
-
-/// What a provider's refusal means to the caller.
-pub(crate) fn refusal(status: StatusCode, body: &Bytes) -> (ApiError, Outcome) {
-    if !is_callers_fault(status) {
-        let error = ApiError::provider_failed(format!("the provider answered {}", status.as_u16()));
-        return (error, Outcome::Failed);
-    }
-    let told: Option<Value> = serde_json::from_slice(body).ok();
-    let part = |name: &str| told.as_ref().and_then(|told| told.pointer(&format!("/error/{name}"))?.as_str());
-    let message = part("message").unwrap_or("the provider refused the request").to_owned();
-    let error = ApiError::new(status, "invalid_request_error", "refused_by_provider", message);
-    (ApiError { param: part("param").map(str::to_owned), ..error }, Outcome::Completed)
 }
 
 fn estimate(call: &Call, body: &Value) -> Usage {

@@ -6,12 +6,12 @@
 use crate::error::ApiError;
 use crate::inference::contract::Bought;
 use crate::inference::meter::{Measured, StreamMeter};
-use crate::inference::plain::{refusal, stopping};
-use crate::inference::upstream::{STALL_PATIENCE, UpstreamError, read_all};
+use crate::inference::provider::stopping;
+use crate::inference::upstream::STALL_PATIENCE;
 use crate::inference::{Call, Receipt};
 use crate::money::credits;
 use axum::body::{Body, Bytes};
-use axum::http::{HeaderValue, Response, StatusCode, header};
+use axum::http::{HeaderValue, Response, header};
 use axum::response::IntoResponse;
 use gollem_engine::Outcome;
 use http_body_util::BodyExt;
@@ -81,27 +81,14 @@ pub(crate) async fn run(call: Call, head: Head) {
 async fn open(call: &Call) -> Result<(Bought, Instant, Incoming), ApiError> {
     let bought = call.buy().await?;
     let sent = Instant::now();
-    match connect(call, &bought).await {
+    let starts = bought.deadline.min(tokio::time::Instant::now() + STALL_PATIENCE);
+    match call.unless_cut_short(call.ask(&bought, starts)).await {
         Ok(body) => Ok((bought, sent, body)),
         Err((error, outcome)) => {
             call.settle_nothing(&bought, outcome).await;
             Err(error)
         }
     }
-}
-
-async fn connect(call: &Call, bought: &Bought) -> Result<Incoming, (ApiError, Outcome)> {
-    let failed = |UpstreamError(why)| (ApiError::provider_failed(why), Outcome::Failed);
-    let endpoint = call.app.identity.endpoint(bought.provider);
-    let endpoint = endpoint.ok_or_else(|| failed(UpstreamError("the provider has registered no endpoint")))?;
-    let starts = bought.deadline.min(tokio::time::Instant::now() + STALL_PATIENCE);
-    let answer = call.app.upstream.send(&endpoint, call.request.forwarded.clone(), starts).await.map_err(failed)?;
-    let status = answer.status();
-    if status == StatusCode::OK {
-        return Ok(answer.into_body());
-    }
-    let body = read_all(answer.into_body(), call.request.output_max, starts).await.map_err(failed)?;
-    Err(refusal(status, &body))
 }
 
 fn response(receiver: mpsc::Receiver<Bytes>, receipt: &Receipt) -> axum::response::Response {

@@ -75,3 +75,16 @@ async fn a_second_server_on_the_same_folder_is_refused_and_the_first_goes_on() {
     gollem.process.stop().await;
     verify(&data);
 }
+
+#[test]
+fn an_operator_s_key_of_another_form_is_refused_before_anything_is_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let arguments = ["serve", "--listen", "127.0.0.1:0", "--data", data.to_str().unwrap()];
+    let mut command = std::process::Command::new(crate::support::process::binary("gollem"));
+    let output = command.args(arguments).env("GOLLEM_ADMIN_KEY", "sk-gollem-guessed").output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("GOLLEM_ADMIN_KEY") && !told.contains("guessed"), "{told}");
+    assert!(output.stdout.is_empty() && !data.join("journal").exists());
+}
