@@ -3,17 +3,17 @@
 //! Two passes over the same inputs, each on a fresh engine. The first reads the clock twice in all; the second reads it
 //! around each command, and what reading it costs is subtracted. Both must reach the state the generator reached.
 
+use crate::book;
 use crate::calls::{self, Workload};
+use crate::measure::{self, Plan};
 use crate::output::{self, grouped};
 use anyhow::ensure;
 use gollem_engine::{Engine, Event};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 use std::hint::black_box;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
-
-/// Empty pairs of clock readings whose median is the clock's cost.
-const CLOCK_PAIRS: usize = 100_000;
 
 /// Measures the engine alone: one thread, no disk, no queue.
 ///
@@ -21,6 +21,10 @@ const CLOCK_PAIRS: usize = 100_000;
 /// from a second pass; the median cost of reading the clock is subtracted from each. Workload `calls`: one instrument,
 /// 64 accounts, about 1,000 resting orders; about 70% calls with their deliveries, 24% quotes and cancels, 6%
 /// purchases, payouts and refused commands. The commands are generated beforehand.
+///
+/// With `--workload`, order files are replayed instead, by every engine of this program in turns: the bare book, which
+/// does nothing but match, shows what the machine allows. An engine whose trades are not those the file expects is
+/// refused.
 ///
 /// Figures are only comparable within one run, or between runs on the same idle machine.
 #[derive(Debug, clap::Args)]
@@ -32,9 +36,14 @@ pub(crate) struct Options {
     /// Seed of the generator: the same seed gives the same commands and the same state hash
     #[arg(long, value_name = "S", default_value_t = 42)]
     seed: u64,
-    /// Prints one JSON object instead of a table
+    /// Prints JSON objects, one a line, instead of a table
     #[arg(long)]
     json: bool,
+    /// Replays this order file in the format `LOBWORK1`; can be given several times
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["commands", "seed"])]
+    workload: Vec<PathBuf>,
+    #[command(flatten)]
+    plan: Plan,
 }
 
 /// The result; the names are the keys of the JSON object.
@@ -60,9 +69,12 @@ struct Measurement {
 /// # Errors
 /// When a pass ends in another state than the generator did, or money was made or lost.
 pub(crate) fn run(options: &Options) -> anyhow::Result<String> {
+    if !options.workload.is_empty() {
+        return book::run(&options.workload, options.plan, options.json);
+    }
     let workload = calls::generate(options.seed, options.commands as usize)?;
     let took = whole_pass(&workload)?;
-    let clock = clock_cost();
+    let clock = measure::clock_cost();
     let times = timed_pass(&workload, clock)?;
     let measurement = Measurement {
         bench: "engine",
@@ -125,13 +137,6 @@ fn check(engine: &Engine, workload: &Workload) -> anyhow::Result<()> {
     ensure!(engine.state_hash() == workload.state_hash, "the same inputs gave another state: the engine has a bug");
     ensure!(engine.ledger_sum() == 0, "the ledger does not sum to zero: the engine has a bug");
     Ok(())
-}
-
-/// What two readings of the clock with nothing between them say: the median of many.
-fn clock_cost() -> Duration {
-    let mut pairs: Vec<Duration> = (0..CLOCK_PAIRS).map(|_| Instant::now().elapsed()).collect();
-    pairs.sort_unstable();
-    pairs[CLOCK_PAIRS / 2]
 }
 
 impl Measurement {

@@ -15,15 +15,21 @@
 //!
 //! Non-goals: comparing machines or days. Figures compare within one run: that is why the control is part of it.
 
+mod bare;
+mod book;
 mod calls;
 mod control;
 mod cycle;
 mod engine;
+mod generate;
 mod market;
+mod measure;
 mod open_loop;
 mod output;
 mod pipeline;
 mod random;
+mod reference;
+mod workload;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
@@ -40,6 +46,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Bench {
     Engine(engine::Options),
+    Generate(generate::Options),
     Pipeline(pipeline::Options),
 }
 
@@ -57,6 +64,7 @@ fn main() -> ExitCode {
 fn run(bench: &Bench) -> anyhow::Result<()> {
     let text = match bench {
         Bench::Engine(options) => engine::run(options)?,
+        Bench::Generate(options) => generate::run(options)?,
         Bench::Pipeline(options) => pipeline::run(options)?,
     };
     io::stdout().write_all(text.as_bytes()).context("cannot write the result to standard output")
