@@ -1,4 +1,4 @@
-//! `gollem-bench`: how fast the engine and the whole durable pipeline are on this machine.
+//! `gollem-bench`: how fast the engine and the whole durable pipeline are on this machine, and how fast others are.
 //!
 //! | module | idea |
 //! |---|---|
@@ -6,6 +6,9 @@
 //! | `calls` | exchange-like flow for the engine alone |
 //! | `cycle` | ask, call, delivery, without end, for the pipeline |
 //! | `engine` | commands a second and service times of one engine |
+//! | `workload`, `generate`, `reference` | order files that any engine can replay, the flow they are made of, the right answers |
+//! | `measure`, `book`, `bare` | how an engine is measured over an order file; ours, and the least that any needs |
+//! | `peers` | other people's engines over the same files, side by side |
 //! | `pipeline`, `open_loop` | durable commands a second; acknowledgement times on a fixed schedule |
 //! | `control` | what one small synced write costs in the same folder |
 //! | `output` | a table for people, a JSON line a measurement for programs |
@@ -26,6 +29,7 @@ mod market;
 mod measure;
 mod open_loop;
 mod output;
+mod peers;
 mod pipeline;
 mod random;
 mod reference;
@@ -33,6 +37,7 @@ mod workload;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use std::fmt;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -47,6 +52,7 @@ struct Cli {
 enum Bench {
     Engine(engine::Options),
     Generate(generate::Options),
+    Peers(peers::Options),
     Pipeline(pipeline::Options),
 }
 
@@ -61,10 +67,17 @@ fn main() -> ExitCode {
     }
 }
 
+/// Tells whoever waits what is being done.
+fn say(what: fmt::Arguments<'_>) {
+    // Nobody needs to listen: the result is on standard output.
+    writeln!(io::stderr(), "gollem-bench: {what}").ok();
+}
+
 fn run(bench: &Bench) -> anyhow::Result<()> {
     let text = match bench {
         Bench::Engine(options) => engine::run(options)?,
         Bench::Generate(options) => generate::run(options)?,
+        Bench::Peers(options) => peers::run(options)?,
         Bench::Pipeline(options) => pipeline::run(options)?,
     };
     io::stdout().write_all(text.as_bytes()).context("cannot write the result to standard output")

@@ -234,6 +234,17 @@ impl Work {
         &self.ops[self.split()..]
     }
 
+    /// Drops all but so many measured operations, and shrinks the warm-up to a fifth of them. The header's answer is
+    /// then that of another file; the caller has to replace it.
+    pub(crate) fn limit(&mut self, measured: u64) {
+        if measured < self.header.measured {
+            self.header.measured = measured;
+            self.header.warm = self.header.warm.min(measured / 5);
+            let records = self.header.prefill + self.header.warm + measured;
+            self.ops.truncate(usize::try_from(records).unwrap_or(usize::MAX));
+        }
+    }
+
     /// Where the measured operations begin; within `ops` because the length was checked.
     fn split(&self) -> usize {
         self.ops.len() - self.header.measured as usize
@@ -419,4 +430,5 @@ impl TimeInForce {
 }
 
 #[cfg(test)]
+#[path = "workload/tests.rs"]
 mod tests;
