@@ -1,7 +1,11 @@
 //! The crate `matchcore`.
 //!
-//! An order's id is the sequence number of the command that placed it, so ids are translated. Its amend keeps an order's
-//! place when the price stays, and trades beyond the new limit when it crosses; such moves are a cancel and a submit.
+//! An order's id is the sequence number of the command that placed it, so ids are translated. What is different:
+//!
+//! * A limit order that crosses, placed or amended, trades beyond its limit (version 0.4.0 checks the limit against the
+//!   best price only, then matches without one). So it is submitted for no more than what the other side offers within
+//!   the limit, and again for the rest.
+//! * An amend that leaves the price also leaves the order's place, so such a move is a cancel and a submit.
 
 use crate::known::{Known, Order};
 use crate::measure::Subject;
@@ -12,7 +16,8 @@ use matchcore::{
     SequenceNumber, SubmitCmd, Timestamp,
 };
 
-pub(crate) const NOTE: &str = "a move that crosses or keeps its price is a cancel and a submit";
+pub(crate) const NOTE: &str = "trades beyond a limit that crosses, so such orders are submitted in two parts; \
+     a move that crosses or keeps its price is a cancel and a submit";
 
 /// The book, its next sequence number, and both directions between its ids and the file's.
 #[derive(Debug)]
@@ -33,7 +38,7 @@ impl Subject for Matchcore {
             book: OrderBook::new("PAIR"),
             sequence: 0,
             theirs: vec![0; header.max_id as usize + 1],
-            ours: vec![0; 2 * commands as usize], // A move may take two commands.
+            ours: vec![0; 3 * commands as usize], // A move may take three commands.
             known: Known::new(header),
         })
     }
@@ -43,14 +48,14 @@ impl Subject for Matchcore {
         match op.kind {
             Kind::Place => {
                 let order = Order { side: op.side, price: op.price, left: op.quantity };
-                self.submit(op.id, order, op.time_in_force, trade);
+                self.place(op.id, order, op.time_in_force, trade);
             }
             Kind::Cancel => self.cancel(op.id),
             Kind::Move => {
                 let crosses = self.book.has_crossable_order(side(order.side), price(op.price));
                 if crosses || op.price == order.price {
                     self.cancel(op.id);
-                    self.submit(op.id, Order { price: op.price, ..order }, TimeInForce::Gtc, trade);
+                    self.place(op.id, Order { price: op.price, ..order }, TimeInForce::Gtc, trade);
                 } else {
                     self.known.set(op.id, Order { price: op.price, ..order });
                     self.amend(op.id, LimitOrderPatch::new().with_price(price(op.price)));
@@ -72,6 +77,39 @@ impl Matchcore {
         let meta = CommandMeta { sequence_number: SequenceNumber(self.sequence), timestamp: Timestamp(self.sequence) };
         self.sequence += 1;
         self.book.execute(&Command { meta, kind })
+    }
+
+    /// Submits what trades within the limit, then what rests.
+    fn place(&mut self, id: u64, order: Order, time_in_force: TimeInForce, trade: &mut impl FnMut(Trade)) {
+        let now = if self.book.has_crossable_order(side(order.side), price(order.price)) {
+            order.left.min(self.offered(order))
+        } else {
+            0
+        };
+        if now > 0 {
+            self.submit(id, Order { left: now, ..order }, TimeInForce::Ioc, trade);
+        }
+        let left = order.left - now;
+        if left > 0 && time_in_force == TimeInForce::Gtc {
+            self.submit(id, Order { left, ..order }, TimeInForce::Gtc, trade);
+        } else {
+            self.known.gone(id);
+        }
+    }
+
+    /// What the other side offers within an order's limit, as far as the order needs it.
+    fn offered(&self, order: Order) -> u64 {
+        let (limit, book) = (price(order.price), self.book.limit());
+        let mut offered = 0;
+        let mut add = |level| {
+            offered += book.levels().get(level).map_or(0, |level| level.visible_quantity().0);
+            offered < order.left
+        };
+        match order.side {
+            Side::Bid => book.asks().range(..=limit).all(|(_, &level)| add(level)),
+            Side::Ask => book.bids().range(limit..).rev().all(|(_, &level)| add(level)),
+        };
+        offered
     }
 
     fn submit(&mut self, id: u64, order: Order, time_in_force: TimeInForce, trade: &mut impl FnMut(Trade)) {

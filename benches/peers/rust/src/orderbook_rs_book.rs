@@ -59,14 +59,14 @@ impl Subject for OrderBookRs {
             Kind::Move => {
                 self.known.set(op.id, Order { price: op.price, ..order });
                 let new_price = Price::new(op.price as u128);
-                self.update(OrderUpdate::UpdatePrice { order_id: Id::from_u64(op.id), new_price });
+                self.update(OrderUpdate::UpdatePrice { order_id: Id::sequential(op.id), new_price });
                 self.hand_out(trade);
             }
             Kind::Reduce if order.left > op.quantity => {
                 let left = order.left - op.quantity;
                 self.known.set(op.id, Order { left, ..order });
                 let new_quantity = Quantity::new(left);
-                self.update(OrderUpdate::UpdateQuantity { order_id: Id::from_u64(op.id), new_quantity });
+                self.update(OrderUpdate::UpdateQuantity { order_id: Id::sequential(op.id), new_quantity });
             }
             Kind::Reduce => self.cancel(op.id),
         }
@@ -85,7 +85,7 @@ impl OrderBookRs {
             TimeInForce::Ioc => orderbook_rs::TimeInForce::Ioc,
         };
         // An immediate order that is not filled is an error to it; what it traded was told all the same.
-        let id = Id::from_u64(id);
+        let id = Id::sequential(id);
         self.book.add_limit_order(id, order.price as u128, order.left, side, time_in_force, None).ok();
         self.hand_out(trade);
     }
@@ -96,7 +96,7 @@ impl OrderBookRs {
     }
 
     fn cancel(&mut self, id: u64) {
-        self.book.cancel_order(Id::from_u64(id)).ok();
+        self.book.cancel_order(Id::sequential(id)).ok();
         self.known.gone(id);
     }
 

@@ -11,12 +11,14 @@ import net.openhft.affinity.Affinity;
 /**
  * Measures exchange-core over an order file and prints one JSON line, with the keys of benches/src/measure.rs.
  *
- * Arguments: risk|book FILE WORKLOAD CORE REPETITIONS LATENCY_PASSES LIMIT. The whole file runs twice before anything
- * is measured, so that the compiler has seen it. Only the measuring thread is pinned: compilation and collection of
+ * Arguments: risk|book FILE WORKLOAD CORE REPETITIONS LATENCY_PASSES LIMIT. The whole file runs at least twice before
+ * anything is measured, so that the compiler has seen it. Only the measuring thread is pinned: compilation and collection of
  * garbage may use the other cores, and do not count into the thread's processor time.
  */
 public final class Main {
     private static final int CLOCK_PAIRS = 1_000_000;
+    /** After so many operations the compiler has nothing left to do. */
+    private static final long COMPILED_OPERATIONS = 10_000_000;
     private static final ThreadMXBean THREADS = ManagementFactory.getThreadMXBean();
 
     private Main() {
@@ -34,7 +36,11 @@ public final class Main {
         for (int record = 0; record < end; record++) {
             verified.applyHashed(OrderFile.at(record));
         }
-        whole(file, withRisk, end, verified);
+        long seen = end;
+        while (seen < COMPILED_OPERATIONS) {
+            whole(file, withRisk, end, verified);
+            seen += end;
+        }
         final long[] times = new long[repetitions];
         for (int pass = 0; pass < repetitions; pass++) {
             times[pass] = whole(file, withRisk, end, verified);
