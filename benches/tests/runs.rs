@@ -1,8 +1,10 @@
-//! Both benchmarks, small: they end well, and programs can read what they print.
+//! The benchmarks, small: they end well, and programs can read what they print.
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Runs `gollem-bench` and returns its exit code and standard output.
@@ -54,6 +56,52 @@ fn the_pipeline_bench_prints_its_figures_and_leaves_nothing_behind() {
         assert!(line["p50_us"].as_f64() <= line["max_us"].as_f64(), "{line}");
     }
     assert_eq!(dir.path().read_dir().unwrap().count(), 0, "the temporary folder is removed");
+}
+
+/// Generates a small order file.
+fn order_file(dir: &Path, seed: &str) -> PathBuf {
+    let path = dir.join(format!("exchange-{seed}.bin"));
+    let out = path.to_str().unwrap();
+    let volume = ["--warm", "1000", "--meas", "5000", "--out", out];
+    let (code, text) =
+        bench(&[["generate", "--shape", "exchange", "--seed", seed].as_slice(), volume.as_slice()].concat());
+    assert!(code == 0 && text.contains("5,000 to measure"), "{text}");
+    path
+}
+
+#[test]
+fn an_order_file_is_replayed_by_each_engine_with_the_trades_it_expects() {
+    let dir = tempfile::tempdir().unwrap();
+    let files = [order_file(dir.path(), "1"), order_file(dir.path(), "2")];
+    let [first, second] = files.each_ref().map(|path| path.to_str().unwrap());
+    let passes = ["--repetitions", "2", "--latency-passes", "1"];
+    let arguments = [["engine", "--workload", first, "--workload", second].as_slice(), &passes].concat();
+    let lines = measurements(&[arguments.as_slice(), &["--json"]].concat());
+    for line in &lines {
+        check_numbers(line, &["commands_per_s", "best_commands_per_s", "p99_ns", "p999_ns", "trades", "quantity"]);
+        assert_eq!((&line["commands"], line["hash"].as_str().unwrap().len()), (&Value::from(5_000), 16));
+    }
+    let bare: Vec<&Value> = lines.iter().filter(|line| line["engine"] == "bare").collect();
+    assert_eq!((&bare[0]["workload"], &bare[1]["workload"]), (&"exchange-1".into(), &"exchange-2".into()));
+    assert_ne!(bare[0]["hash"], bare[1]["hash"]);
+    let (code, table) = bench(&arguments);
+    assert!(code == 0 && table.contains("one book, one pinned thread: exchange-2, seed 2"), "{table}");
+}
+
+#[test]
+fn an_order_file_with_another_answer_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = order_file(dir.path(), "3");
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[96] ^= 1; // The trade hash.
+    fs::write(&path, bytes).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_gollem-bench")).args(["engine", "--workload"]).arg(&path).output();
+    let output = output.unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0));
+    for part in ["exchange-3", "expected", "actual"] {
+        assert!(text.contains(part), "{text}");
+    }
 }
 
 #[test]
