@@ -35,7 +35,7 @@ pub(crate) const BASELINE: &str = "exchange-core with risk";
 pub(crate) const RIVALS: &[Rival] = &[
     Rival { name: BASELINE, adapter: Adapter::Java("risk"), ops_max: u64::MAX, prefill_max: u64::MAX },
     Rival { name: "exchange-core book", adapter: Adapter::Java("book"), ops_max: u64::MAX, prefill_max: u64::MAX },
-    Rival { name: "matchcore", adapter: Adapter::Rust, ops_max: u64::MAX, prefill_max: u64::MAX },
+    Rival { name: "matchcore", adapter: Adapter::Rust, ops_max: 2_000_000, prefill_max: u64::MAX },
     Rival { name: "lobster", adapter: Adapter::Rust, ops_max: 500_000, prefill_max: u64::MAX },
     Rival { name: "orderbook-rs", adapter: Adapter::Rust, ops_max: 100_000, prefill_max: 100_000 },
 ];
