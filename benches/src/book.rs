@@ -1,6 +1,7 @@
 //! `gollem-bench engine --workload FILE`: the engines of this process over an order file, side by side.
 
 use crate::bare::Bare;
+use crate::gollem::Gollem;
 use crate::measure::{self, Measurement, Passes, Plan, Subject};
 use crate::output::{self, grouped};
 use crate::workload::Work;
@@ -8,7 +9,7 @@ use std::path::Path;
 
 /// The engines that run in this process. The last one is the ceiling the others are compared with.
 pub(crate) fn subjects() -> Vec<Passes> {
-    vec![Passes::of::<Bare>()]
+    vec![Passes::of::<Gollem>(), Passes::of::<Bare>()]
 }
 
 /// Measures all subjects over the files and returns what to print.

@@ -10,7 +10,7 @@
 use crate::market;
 use crate::random::Random;
 use gollem_engine::{
-    AccountId, Amount, Command, Constraints, Engine, Event, Input, OrderId, PayoutId, StateHash, Terms, Timestamp,
+    AccountId, Amount, Command, Constraints, Engine, Event, Input, OrderId, PayoutId, Preference, StateHash, Terms, Timestamp,
     Trade,
 };
 use serde::Serialize;
@@ -123,7 +123,7 @@ impl Flow {
 
     /// The fewer orders rest, the likelier a quote.
     fn quote_or_cancel(&mut self) -> Command {
-        if self.random.below(2 * RESTING) >= self.engine.orders().len() as u64 {
+        if self.random.below(2 * RESTING) >= self.engine.open_orders() as u64 {
             self.mix.quotes += 1;
             return self.quote();
         }
@@ -140,7 +140,7 @@ impl Flow {
             let terms = market::ask(random.between_u32(100, 800), random.between_u32(20, 120));
             market::quote(market::provider(random), mid - 2 + away, random.between(2_000, 50_000), terms)
         } else {
-            let terms = Terms::Bid { constraints: Constraints::default(), single: false };
+            let terms = Terms::Bid { constraints: Constraints::default(), preference: Preference::Price, single: false };
             market::quote(market::buyer(random), mid + 2 - away, random.between(500, 5_000), terms)
         }
     }
@@ -150,7 +150,7 @@ impl Flow {
         while !self.resting.is_empty() {
             let at = self.random.below(self.resting.len() as u64) as usize; // An index fits.
             let (account, order) = self.resting.swap_remove(at);
-            if self.engine.orders().contains_key(&order) {
+            if self.engine.order(order).is_some() {
                 return (account, order);
             }
         }
@@ -186,7 +186,7 @@ impl Flow {
                     self.due.push_back(*trade);
                 }
                 Event::OrderRested { order, .. } => {
-                    if let Some(resting) = self.engine.orders().get(order) {
+                    if let Some(resting) = self.engine.order(*order) {
                         self.resting.push((resting.account, *order));
                     }
                 }

@@ -53,7 +53,7 @@ impl Cycle {
             Step::Delivery => {
                 self.step = Step::Ask;
                 let delivered = self.random.between(self.quantity / 2, self.quantity);
-                market::delivery(ContractId(self.contract), delivered)
+                market::delivery(ContractId(self.contract << 22), delivered)
             }
         }
     }
@@ -82,6 +82,6 @@ mod tests {
         }
         assert!(!events.iter().any(|event| matches!(event, Event::Rejected(_))));
         assert_eq!(events.iter().filter(|event| matches!(event, Event::Traded(_))).count(), 3_000);
-        assert_eq!((engine.orders().len(), engine.contracts().len(), engine.ledger_sum()), (0, 0, 0));
+        assert_eq!((engine.open_orders(), engine.open_contracts(), engine.ledger_sum()), (0, 0, 0));
     }
 }

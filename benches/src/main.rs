@@ -25,6 +25,7 @@ mod control;
 mod cycle;
 mod engine;
 mod generate;
+mod gollem;
 mod market;
 mod measure;
 mod open_loop;

@@ -4,7 +4,7 @@ use crate::random::Random;
 use anyhow::Context;
 use gollem_engine::{
     ATOMS_PER_CENT, AccountId, Amount, Attributes, Command, Constraints, ContractId, DeliveryReport, InstrumentId,
-    InstrumentSpec, NewOrder, Outcome, Price, Quantity, Reference, Symbol, Terms, TimeInForce, TokenWeights,
+    InstrumentSpec, KeyId, NewOrder, Outcome, Preference, Price, Quantity, Reference, SelfTrade, Symbol, Terms, TimeInForce, TokenWeights,
 };
 
 /// Accounts from 1 to this quote asks.
@@ -24,12 +24,20 @@ pub(crate) fn setup() -> anyhow::Result<Vec<Command>> {
         symbol: Symbol::new("bench").context("the instrument's symbol is valid")?,
         weights: TokenWeights { input: 1_000, cached_input: 250, output: 4_000 },
         tick: Price(TICK),
+        price_max: Price(1_000 * MID_TICKS * TICK),
+        band_bps: 0,
+        lot: Quantity(1),
+        quantity_min: Quantity(1),
+        maker_fee_bps: 0,
+        taker_fee_bps: 0,
+        tolerance_bps: 1_000,
+        rebate_bps: 0,
         reference_price: Price(MID_TICKS * TICK),
         quantity_max: Quantity(1_000_000_000),
         delivery_fee_bps: 100,
         contract_ttl_ns: 86_400_000_000_000,
     };
-    let mut commands = vec![Command::ListInstrument(spec)];
+    let mut commands = vec![Command::ListInstrument(Box::new(spec))];
     for account in 1..=ACCOUNTS {
         commands.extend([Command::OpenAccount, purchase(AccountId(account), u64::from(account), FUNDS)]);
     }
@@ -56,11 +64,16 @@ pub(crate) fn buyer(random: &mut Random) -> AccountId {
 pub(crate) fn quote(account: AccountId, price_ticks: u64, quantity: u64, terms: Terms) -> Command {
     Command::PlaceOrder(NewOrder {
         account,
+        key: KeyId(0),
         instrument: InstrumentId(1),
         client_id: None,
         limit: Some(Price(price_ticks * TICK)),
         quantity: Quantity(quantity),
+        min_quantity: Quantity(0),
         time_in_force: TimeInForce::Gtc,
+        post_only: false,
+        cancel_on_disconnect: false,
+        self_trade: SelfTrade::Allow,
         terms,
     })
 }
@@ -75,12 +88,17 @@ pub(crate) fn call(account: AccountId, price_ticks: u64, quantity: u64, max_late
     let constraints = Constraints { max_latency_ms, ..Constraints::default() };
     Command::PlaceOrder(NewOrder {
         account,
+        key: KeyId(0),
         instrument: InstrumentId(1),
         client_id: None,
         limit: Some(Price(price_ticks * TICK)),
         quantity: Quantity(quantity),
+        min_quantity: Quantity(0),
         time_in_force: TimeInForce::Ioc,
-        terms: Terms::Bid { constraints, single: true },
+        post_only: false,
+        cancel_on_disconnect: false,
+        self_trade: SelfTrade::Allow,
+        terms: Terms::Bid { constraints, preference: Preference::Price, single: true },
     })
 }
 

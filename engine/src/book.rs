@@ -1,190 +1,471 @@
-//! One instrument's order book: which orders rest, in which order they trade, and the totals of each
-//! price level.
+//! One instrument's order book: which orders rest, in which order they trade, and the totals of each price.
 //!
-//! Priority: asks by price, then latency, then throughput, then time; bids by price, then time. A bid
-//! takes the first ask in that order which meets its constraints, so no other ask that meets them is
-//! better on (price, latency, throughput): the choice is on the Pareto frontier.
+//! Most books are plain: all asks promise the same, bids demand nothing. Such orders wait in the queues of the
+//! [`Ladder`], in price-time order, found without a search. An ask whose attributes differ from those of the queue (the
+//! book's *main* class, that of the first ask to rest in an empty side) is kept in a [`ParetoIndex`] of its category
+//! (GPU class, region, precision); a bid with demands in one index of bids. A search takes the better of the queue's best
+//! and each index's best, so where an order is kept never matters to the outcome.
 //!
-//! The book holds ranks and ids only; the orders themselves live in the engine's table. A bid may
-//! rest above an ask that its constraints exclude, so best bid may exceed best ask.
+//! The book knows slots; the orders themselves live in [`Orders`]. A bid may rest above an ask that its constraints
+//! exclude, so best bid may exceed best ask.
 
-use crate::{Attributes, OrderId, Price, Quantity, Side};
-use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
+use crate::ladder::{Ladder, NO_KEY, Totals};
+use crate::orders::{Flags, Hot, Orders, Slot};
+use crate::pareto::{Entry, ParetoIndex, Query, Rank};
+use crate::{Preference, Price, Quantity, Side};
+use std::cmp::Reverse;
 
-/// Where an ask stands; the smallest is taken first. Field order is the priority.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct AskRank {
-    pub(crate) price: Price,
+/// GPU class, region and precision as single bits (of an ask) or sets (of a bid, 0 accepting any).
+pub(crate) type Category = [u16; 3];
+
+/// Whether an ask of category `own` is in the sets a bid accepts.
+#[inline]
+pub(crate) fn category_accepted(accepted: &Category, own: &Category) -> bool {
+    accepted.iter().zip(own).all(|(set, bit)| *set == 0 || set & bit != 0)
+}
+
+/// What a bid looks for among asks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Demand {
+    /// Highest price in ticks.
+    pub(crate) ticks: u32,
+    pub(crate) latency_max_ms: u32,
+    pub(crate) throughput_min_tps: u32,
+    pub(crate) category: Category,
+    /// Fewest units an ask must offer: all of a single bid's, else 0.
+    pub(crate) units: u64,
+    pub(crate) preference: Preference,
+}
+
+/// What an ask looks for among bids.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Offer {
+    /// Lowest price in ticks.
+    pub(crate) ticks: u32,
+    pub(crate) latency_ms: u32,
+    pub(crate) throughput_tps: u32,
+    pub(crate) category: Category,
+    /// Units it offers: a single bid must want no more.
+    pub(crate) units: u64,
+}
+
+/// Attributes that asks share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Class {
     latency_ms: u32,
-    throughput_inverted: u32,
-    pub(crate) order: OrderId,
+    throughput_tps: u32,
+    /// See [`Flags::category`].
+    category: u32,
 }
 
-impl AskRank {
-    pub(crate) fn new(price: Price, attributes: &Attributes, order: OrderId) -> AskRank {
-        let throughput_inverted = u32::MAX - attributes.throughput_tps;
-        AskRank { price, latency_ms: attributes.latency_ms, throughput_inverted, order }
+impl Class {
+    /// Its GPU class, region and precision as single bits.
+    fn bits(self) -> Category {
+        [0, 4, 8].map(|shift| 1 << ((self.category >> shift) & 15))
     }
 }
 
-/// Where a bid stands; the smallest is taken first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct BidRank {
-    price_inverted: u64,
-    pub(crate) order: OrderId,
-}
-
-impl BidRank {
-    pub(crate) fn new(price: Price, order: OrderId) -> BidRank {
-        BidRank { price_inverted: u64::MAX - price.0, order }
-    }
-
-    pub(crate) fn price(self) -> Price {
-        Price(u64::MAX - self.price_inverted)
-    }
-}
-
-/// Totals of one price level.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Level {
-    pub(crate) quantity: Quantity,
-    pub(crate) orders: u32,
+#[derive(Debug)]
+struct Segment {
+    category: Category,
+    index: ParetoIndex,
 }
 
 /// The resting orders of one instrument.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Book {
-    asks: BTreeSet<AskRank>,
-    bids: BTreeSet<BidRank>,
-    ask_levels: BTreeMap<Price, Level>,
-    bid_levels: BTreeMap<Price, Level>,
+    /// Highest price in ticks: the key of a bid is how far below it is.
+    top: u32,
+    asks: Ladder,
+    bids: Ladder,
+    main: Class,
+    segments: Vec<Segment>,
+    demanding: ParetoIndex,
 }
 
 impl Book {
-    /// Asks in the order a bid takes them.
-    pub(crate) fn asks(&self) -> impl Iterator<Item = AskRank> {
-        self.asks.iter().copied()
-    }
-
-    /// Bids in the order an ask takes them.
-    pub(crate) fn bids(&self) -> impl Iterator<Item = BidRank> {
-        self.bids.iter().copied()
-    }
-
-    /// Adds an ask; returns its level's new totals.
-    pub(crate) fn insert_ask(&mut self, rank: AskRank, quantity: Quantity) -> Level {
-        let fresh = self.asks.insert(rank);
-        assert!(fresh, "an order rests once");
-        grow(&mut self.ask_levels, rank.price, quantity, 1)
-    }
-
-    /// Adds a bid; returns its level's new totals.
-    pub(crate) fn insert_bid(&mut self, rank: BidRank, quantity: Quantity) -> Level {
-        let fresh = self.bids.insert(rank);
-        assert!(fresh, "an order rests once");
-        grow(&mut self.bid_levels, rank.price(), quantity, 1)
-    }
-
-    /// Removes an ask that rests with `quantity`; returns its level's new totals.
-    pub(crate) fn remove_ask(&mut self, rank: AskRank, quantity: Quantity) -> Level {
-        let known = self.asks.remove(&rank);
-        assert!(known, "only a resting order leaves the book");
-        shrink(&mut self.ask_levels, rank.price, quantity, 1)
-    }
-
-    /// Removes a bid that rests with `quantity`; returns its level's new totals.
-    pub(crate) fn remove_bid(&mut self, rank: BidRank, quantity: Quantity) -> Level {
-        let known = self.bids.remove(&rank);
-        assert!(known, "only a resting order leaves the book");
-        shrink(&mut self.bid_levels, rank.price(), quantity, 1)
-    }
-
-    /// Takes units off a level whose order stays; returns the level's new totals.
-    pub(crate) fn reduce(&mut self, side: Side, price: Price, quantity: Quantity) -> Level {
-        shrink(self.levels_mut(side), price, quantity, 0)
-    }
-
-    /// Returns units to a level whose order stayed; returns the level's new totals.
-    pub(crate) fn restore(&mut self, side: Side, price: Price, quantity: Quantity) -> Level {
-        grow(self.levels_mut(side), price, quantity, 0)
-    }
-
-    fn levels_mut(&mut self, side: Side) -> &mut BTreeMap<Price, Level> {
-        match side {
-            Side::Bid => &mut self.bid_levels,
-            Side::Ask => &mut self.ask_levels,
+    /// An empty book for prices of at most `top` ticks.
+    pub(crate) fn new(top: u32) -> Book {
+        Book {
+            top,
+            asks: Ladder::new(top),
+            bids: Ladder::new(top),
+            main: Class { latency_ms: 0, throughput_tps: 0, category: 0 },
+            segments: Vec::new(),
+            demanding: ParetoIndex::new(Rank::Time),
         }
     }
 
-    /// Levels of a side, lowest price first.
-    pub(crate) fn levels(&self, side: Side) -> &BTreeMap<Price, Level> {
+    #[inline]
+    fn key(&self, side: Side, ticks: u32) -> u32 {
         match side {
-            Side::Bid => &self.bid_levels,
-            Side::Ask => &self.ask_levels,
+            Side::Ask => ticks,
+            Side::Bid => self.top - ticks,
         }
+    }
+
+    #[inline]
+    fn side_mut(&mut self, side: Side) -> &mut Ladder {
+        match side {
+            Side::Ask => &mut self.asks,
+            Side::Bid => &mut self.bids,
+        }
+    }
+
+    /// Orders resting on that side.
+    pub(crate) fn orders(&self, side: Side) -> u32 {
+        match side {
+            Side::Ask => self.asks.orders(),
+            Side::Bid => self.bids.orders(),
+        }
+    }
+
+    /// Adds an order at the back of its place; returns its level's new totals.
+    #[inline(always)]
+    pub(crate) fn insert(&mut self, orders: &mut Orders, slot: Slot) -> Totals {
+        orders.retime(slot);
+        self.link(orders, slot)
+    }
+
+    /// The same with the time it has; orders of one place come in the order of their times.
+    #[inline(always)]
+    pub(crate) fn link(&mut self, orders: &mut Orders, slot: Slot) -> Totals {
+        // Field by field: copying the whole record just after a field was written stalls the processor.
+        let hot = orders.hot(slot);
+        let (side, units) = (hot.flags.side(), hot.remaining);
+        let key = self.key(side, hot.ticks);
+        let queued = match side {
+            Side::Ask => self.joins_main(orders, slot),
+            Side::Bid => makes_no_demands(hot),
+        };
+        let flags = &mut orders.link_mut(slot).flags;
+        flags.set(Flags::QUEUED, queued);
+        flags.set(Flags::BOOKED, true);
+        if queued {
+            return self.side_mut(side).push(orders, key, slot, units);
+        }
+        let entry = entry(orders.hot(slot), key, slot);
+        self.index_mut(orders, slot).insert(entry, units);
+        self.side_mut(side).count_in(key, units)
+    }
+
+    /// Whether an ask belongs to the main class; the first ask of an empty side makes its own the main one.
+    #[inline]
+    fn joins_main(&mut self, orders: &Orders, slot: Slot) -> bool {
+        let hot = orders.hot(slot);
+        let (latency_ms, throughput_tps) = (hot.latency_ms, hot.throughput_tps);
+        let class = Class { latency_ms, throughput_tps, category: hot.flags.category() };
+        if self.asks.orders() == 0 {
+            self.main = class;
+        }
+        class == self.main
+    }
+
+    #[cold]
+    fn index_mut(&mut self, orders: &Orders, slot: Slot) -> &mut ParetoIndex {
+        if orders.hot(slot).flags.side() == Side::Bid {
+            return &mut self.demanding;
+        }
+        let category = orders.cold(slot).category;
+        let at = match self.segments.binary_search_by_key(&category, |segment| segment.category) {
+            Ok(at) => at,
+            Err(at) => {
+                self.segments.insert(at, Segment { category, index: ParetoIndex::new(Rank::Attributes) });
+                at
+            }
+        };
+        &mut self.segments[at].index
+    }
+
+    /// Takes an order out; returns its level's new totals.
+    #[inline(always)]
+    pub(crate) fn remove(&mut self, orders: &mut Orders, slot: Slot) -> Totals {
+        let flags = &mut orders.link_mut(slot).flags;
+        flags.set(Flags::BOOKED, false);
+        let (side, queued) = (flags.side(), flags.has(Flags::QUEUED));
+        let hot = orders.hot(slot);
+        let (key, units) = (self.key(side, hot.ticks), hot.remaining);
+        if queued {
+            return self.side_mut(side).remove(orders, key, slot, units);
+        }
+        let orders = &*orders;
+        let entry = entry(orders.hot(slot), key, slot);
+        self.index_mut(orders, slot).remove(entry, |slot| orders.hot(slot).time);
+        self.side_mut(side).count_out(key, units)
+    }
+
+    /// Takes an order out of a queue; it stays marked as being in the book and in the queues.
+    #[inline(always)]
+    pub(crate) fn leave_queue(
+        &mut self,
+        orders: &mut Orders,
+        side: Side,
+        ticks: u32,
+        slot: Slot,
+        units: u64,
+    ) -> Totals {
+        let key = self.key(side, ticks);
+        self.side_mut(side).remove(orders, key, slot, units)
+    }
+
+    /// Puts an order that left a queue at the back of another.
+    #[inline(always)]
+    pub(crate) fn join_queue(&mut self, orders: &mut Orders, side: Side, ticks: u32, slot: Slot, units: u64) -> Totals {
+        let key = self.key(side, ticks);
+        self.side_mut(side).push(orders, key, slot, units)
+    }
+
+    /// Changes the open units of a resting order; returns its level's new totals.
+    #[inline]
+    pub(crate) fn resize(&mut self, orders: &mut Orders, slot: Slot, remaining: u64) -> Totals {
+        let hot = orders.hot(slot);
+        let (side, queued, before) = (hot.flags.side(), hot.flags.has(Flags::QUEUED), hot.remaining);
+        let key = self.key(side, hot.ticks);
+        orders.hot_mut(slot).remaining = remaining;
+        if remaining > before && !queued {
+            let orders = &*orders;
+            let entry = entry(orders.hot(slot), key, slot);
+            self.index_mut(orders, slot).grow(entry, remaining, |slot| orders.hot(slot).time);
+        }
+        self.side_mut(side).resize(key, before, remaining)
+    }
+
+    /// Whether an order at that limit could match at all: a cheap look at the best prices that spares most arrivals a
+    /// search.
+    #[inline(always)]
+    pub(crate) fn may_match(&self, side: Side, ticks: u32) -> bool {
+        match side {
+            Side::Bid => self.asks.best() <= ticks || !self.segments.is_empty(),
+            Side::Ask => self.bids.best() <= self.top - ticks || !self.demanding.is_empty(),
+        }
+    }
+
+    /// The ask that a bid takes first.
+    #[inline]
+    pub(crate) fn best_ask(&self, orders: &Orders, demand: &Demand) -> Option<Slot> {
+        if demand.preference != Preference::Price {
+            return self.preferred_ask(orders, demand);
+        }
+        let queued = self.queued_ask(orders, demand);
+        if self.segments.is_empty() {
+            return queued;
+        }
+        self.better_indexed(orders, demand, queued)
+    }
+
+    #[inline]
+    fn queued_ask(&self, orders: &Orders, demand: &Demand) -> Option<Slot> {
+        if self.asks.best() > demand.ticks || !self.main_serves(demand) {
+            return None; // NO_KEY is above every limit.
+        }
+        let head = self.asks.head(self.asks.best());
+        if orders.hot(head).remaining >= demand.units {
+            return Some(head);
+        }
+        let reach = self.asks.queue(orders).take_while(|slot| orders.hot(*slot).ticks <= demand.ticks);
+        reach.skip(1).find(|slot| orders.hot(*slot).remaining >= demand.units)
+    }
+
+    #[inline]
+    fn main_serves(&self, demand: &Demand) -> bool {
+        self.main.latency_ms <= demand.latency_max_ms
+            && self.main.throughput_tps >= demand.throughput_min_tps
+            && (demand.category == [0; 3] || category_accepted(&demand.category, &self.main.bits()))
+    }
+
+    #[cold]
+    fn better_indexed(&self, orders: &Orders, demand: &Demand, queued: Option<Slot>) -> Option<Slot> {
+        let mut best = queued;
+        let mut query = ask_query(demand);
+        for segment in self.serving_segments(demand) {
+            if let Some(slot) = best {
+                query.limit = orders.hot(slot).ticks;
+            }
+            let found = segment.index.first(&query, |entry| orders.hot(entry.slot).remaining >= demand.units);
+            let found = found.map(|entry| entry.slot);
+            best = [best, found].into_iter().flatten().min_by_key(|slot| ask_rank(orders.hot(*slot)));
+        }
+        best
+    }
+
+    fn serving_segments(&self, demand: &Demand) -> impl Iterator<Item = &Segment> {
+        let category = demand.category;
+        self.segments.iter().filter(move |segment| category_accepted(&category, &segment.category))
+    }
+
+    /// The best ask by another preference than price.
+    #[cold]
+    fn preferred_ask(&self, orders: &Orders, demand: &Demand) -> Option<Slot> {
+        let query = ask_query(demand);
+        let large = |entry: &Entry| orders.hot(entry.slot).remaining >= demand.units;
+        let indexed = self.serving_segments(demand).filter_map(|segment| match demand.preference {
+            Preference::Price => segment.index.first(&query, large),
+            Preference::Latency => segment.index.least_a(&query, large),
+            Preference::Throughput => segment.index.least_b(&query, large),
+            Preference::Weights { price, latency, throughput } => {
+                segment.index.least_score(&query, [price, latency, throughput], large)
+            }
+        });
+        let all = indexed.map(|entry| entry.slot).chain(self.queued_ask(orders, demand));
+        all.min_by_key(|slot| preference_rank(demand.preference, orders.hot(*slot)))
+    }
+
+    /// The bid that an ask takes first.
+    #[inline]
+    pub(crate) fn best_bid(&self, orders: &Orders, offer: &Offer) -> Option<Slot> {
+        let limit = self.top - offer.ticks;
+        let fits = |slot: Slot| {
+            let hot = orders.hot(slot);
+            !hot.flags.has(Flags::SINGLE) || hot.remaining <= offer.units
+        };
+        let queued = if self.bids.best() > limit {
+            None
+        } else {
+            let head = self.bids.head(self.bids.best());
+            if fits(head) { Some(head) } else { self.later_bid(orders, limit, fits) }
+        };
+        if self.demanding.is_empty() {
+            return queued;
+        }
+        let limit = queued.map_or(limit, |slot| self.top - orders.hot(slot).ticks);
+        let accepts = |entry: &Entry| fits(entry.slot) && accepts_category(orders, entry.slot, offer);
+        let found = self.demanding.first(&bid_query(offer, limit), accepts).map(|entry| entry.slot);
+        [queued, found].into_iter().flatten().min_by_key(|slot| bid_rank(orders.hot(*slot)))
+    }
+
+    #[cold]
+    fn later_bid(&self, orders: &Orders, limit: u32, fits: impl Fn(Slot) -> bool) -> Option<Slot> {
+        let lowest = self.top - limit;
+        self.bids.queue(orders).take_while(|slot| orders.hot(*slot).ticks >= lowest).find(|slot| fits(*slot))
+    }
+
+    /// Asks that a bid may take, in the order in which it takes them, until `go_on` says no.
+    pub(crate) fn visit_asks(&self, orders: &Orders, demand: &Demand, mut go_on: impl FnMut(Slot) -> bool) {
+        if self.segments.is_empty() && self.main_serves(demand) {
+            // One class of asks: every preference is price, then time.
+            let reach = self.asks.queue(orders).take_while(|slot| orders.hot(*slot).ticks <= demand.ticks);
+            reach.filter(|slot| orders.hot(*slot).remaining >= demand.units).all(go_on);
+            return;
+        }
+        let mut all = self.feasible_asks(orders, demand);
+        all.sort_by_key(|slot| preference_rank(demand.preference, orders.hot(*slot)));
+        all.into_iter().all(&mut go_on);
+    }
+
+    /// All asks that a bid may take, in no particular order.
+    pub(crate) fn feasible_asks(&self, orders: &Orders, demand: &Demand) -> Vec<Slot> {
+        let query = ask_query(demand);
+        let indexed = self.serving_segments(demand).flat_map(|segment| segment.index.feasible(query));
+        let queued = self.asks.queue(orders).take_while(|slot| orders.hot(*slot).ticks <= demand.ticks);
+        let queued = queued.filter(|_| self.main_serves(demand));
+        let all = indexed.map(|entry| entry.slot).chain(queued);
+        all.filter(|slot| orders.hot(*slot).remaining >= demand.units).collect()
+    }
+
+    /// Bids that an ask may take, in the order in which it takes them, until `go_on` says no. Whether it is large
+    /// enough for a single bid is for `go_on` to see: it depends on what it took before.
+    pub(crate) fn visit_bids(&self, orders: &Orders, offer: &Offer, go_on: impl FnMut(Slot) -> bool) {
+        let limit = self.top - offer.ticks;
+        let mut demanding = self.demanding.feasible(bid_query(offer, limit));
+        let mut demanding = std::iter::from_fn(|| {
+            demanding.find(|entry| accepts_category(orders, entry.slot, offer)).map(|entry| entry.slot)
+        })
+        .peekable();
+        let mut queued = self.bids.queue(orders).take_while(|slot| orders.hot(*slot).ticks >= offer.ticks).peekable();
+        let merged = std::iter::from_fn(|| match (queued.peek(), demanding.peek()) {
+            (Some(one), Some(other)) if bid_rank(orders.hot(*one)) < bid_rank(orders.hot(*other)) => queued.next(),
+            (Some(_), None) => queued.next(),
+            (_, Some(_)) => demanding.next(),
+            (None, None) => None,
+        });
+        merged.fuse().all(go_on);
+    }
+
+    /// Whether something rests on the other side at an order's limit, whatever it demands.
+    pub(crate) fn reaches(&self, side: Side, ticks: u32) -> bool {
+        match side {
+            Side::Bid => {
+                let indexed = self.segments.iter().filter_map(|segment| segment.index.best_price());
+                indexed.chain([self.asks.best()]).min().is_some_and(|best| best <= ticks)
+            }
+            Side::Ask => {
+                let best = self.demanding.best_price().unwrap_or(NO_KEY).min(self.bids.best());
+                best <= self.top - ticks
+            }
+        }
+    }
+
+    /// Price levels of one side, best first.
+    pub(crate) fn levels(&self, side: Side, tick: Price) -> Vec<(Price, Quantity, u32)> {
+        let ladder = if side == Side::Ask { &self.asks } else { &self.bids };
+        let ticks = |key: u32| if side == Side::Ask { key } else { self.top - key };
+        let row = |(key, totals): (u32, Totals)| {
+            (Price(u64::from(ticks(key)) * tick.0), Quantity(totals.quantity), totals.orders)
+        };
+        ladder.used().map(row).collect()
+    }
+
+    /// Reads the lines of memory that placing, cancelling or replacing an order will read, so that they are on their
+    /// way before they are needed. What it returns means nothing.
+    #[inline]
+    pub(crate) fn touch(&self, orders: &Orders, hot: &Hot) -> u64 {
+        let ladder = if hot.flags.has(Flags::ASK) { &self.asks } else { &self.bids };
+        let totals = ladder.totals(self.key(hot.flags.side(), hot.ticks));
+        orders.touch(hot.next) ^ orders.touch(hot.prev) ^ totals.quantity
     }
 }
 
-fn grow(levels: &mut BTreeMap<Price, Level>, price: Price, quantity: Quantity, orders: u32) -> Level {
-    let level = levels.entry(price).or_default();
-    level.quantity.0 += quantity.0;
-    level.orders += orders;
-    *level
+fn makes_no_demands(hot: &Hot) -> bool {
+    hot.latency_ms == u32::MAX && hot.throughput_tps == 0 && !hot.flags.has(Flags::PICKY)
 }
 
-fn shrink(levels: &mut BTreeMap<Price, Level>, price: Price, quantity: Quantity, orders: u32) -> Level {
-    let Entry::Occupied(mut entry) = levels.entry(price) else {
-        return crate::invariant(None, "a resting order has a level");
+fn accepts_category(orders: &Orders, slot: Slot, offer: &Offer) -> bool {
+    !orders.hot(slot).flags.has(Flags::PICKY) || category_accepted(&orders.cold(slot).category, &offer.category)
+}
+
+/// An order as an index keeps it. A bid's demands are mirrored, so that less is better on either side.
+fn entry(hot: &Hot, key: u32, slot: Slot) -> Entry {
+    let (latency, throughput) = (hot.latency_ms, hot.throughput_tps);
+    let (a, b) = match hot.flags.side() {
+        Side::Ask => (latency, u32::MAX - throughput),
+        Side::Bid => (u32::MAX - latency, throughput),
     };
-    let level = entry.get_mut();
-    level.quantity.0 -= quantity.0; // A profile without overflow checks does not exist here.
-    level.orders -= orders;
-    let left = *level;
-    if left.orders == 0 {
-        assert_eq!(left.quantity, Quantity(0), "an empty level holds no units");
-        entry.remove();
-    }
-    left
+    Entry { price: key, a, b, slot }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn ask(price: u64, latency_ms: u32, throughput_tps: u32, order: u64) -> AskRank {
-        let attributes = Attributes { latency_ms, throughput_tps, ..Attributes::default() };
-        AskRank::new(Price(price), &attributes, OrderId(order))
+fn ask_query(demand: &Demand) -> Query {
+    Query {
+        limit: demand.ticks,
+        a_max: demand.latency_max_ms,
+        b_max: u32::MAX - demand.throughput_min_tps,
+        quantity: demand.units,
     }
+}
 
-    #[test]
-    fn asks_rank_by_price_then_latency_then_throughput_then_time() {
-        let mut book = Book::default();
-        let expected = [ask(10, 5, 90, 6), ask(10, 5, 50, 3), ask(10, 5, 50, 4), ask(10, 9, 99, 1), ask(11, 1, 99, 2)];
-        for rank in [expected[4], expected[2], expected[0], expected[3], expected[1]] {
-            book.insert_ask(rank, Quantity(1));
+fn bid_query(offer: &Offer, limit: u32) -> Query {
+    Query { limit, a_max: u32::MAX - offer.latency_ms, b_max: offer.throughput_tps, quantity: 0 }
+}
+
+/// An ask's place by price, latency, throughput, time.
+fn ask_rank(hot: &Hot) -> (u32, u32, Reverse<u32>, u64) {
+    (hot.ticks, hot.latency_ms, Reverse(hot.throughput_tps), hot.time)
+}
+
+/// A bid's place by price, time.
+fn bid_rank(hot: &Hot) -> (Reverse<u32>, u64) {
+    (Reverse(hot.ticks), hot.time)
+}
+
+/// An ask's place by a preference: the preferred measure, then price, latency, throughput, time.
+pub(crate) fn preference_rank(preference: Preference, hot: &Hot) -> (i64, (u32, u32, Reverse<u32>, u64)) {
+    let (latency, throughput) = (i64::from(hot.latency_ms), i64::from(hot.throughput_tps));
+    let measure = match preference {
+        Preference::Price => 0,
+        Preference::Latency => latency,
+        Preference::Throughput => -throughput,
+        Preference::Weights { price, latency: per_ms, throughput: per_tps } => {
+            i64::from(price) * i64::from(hot.ticks) + i64::from(per_ms) * latency - i64::from(per_tps) * throughput
         }
-        assert_eq!(book.asks().collect::<Vec<_>>(), expected);
-    }
-
-    #[test]
-    fn bids_rank_by_price_then_time() {
-        let mut book = Book::default();
-        for (price, order) in [(10, 2), (11, 3), (10, 1)] {
-            book.insert_bid(BidRank::new(Price(price), OrderId(order)), Quantity(1));
-        }
-        let order: Vec<u64> = book.bids().map(|rank| rank.order.0).collect();
-        assert_eq!(order, [3, 1, 2]);
-    }
-
-    #[test]
-    fn a_level_disappears_with_its_last_order() {
-        let mut book = Book::default();
-        book.insert_ask(ask(10, 0, 0, 1), Quantity(5));
-        book.insert_ask(ask(10, 0, 0, 2), Quantity(7));
-        assert_eq!(book.reduce(Side::Ask, Price(10), Quantity(4)), Level { quantity: Quantity(8), orders: 2 });
-        assert_eq!(book.remove_ask(ask(10, 0, 0, 1), Quantity(1)), Level { quantity: Quantity(7), orders: 1 });
-        assert_eq!(book.remove_ask(ask(10, 0, 0, 2), Quantity(7)), Level::default());
-        assert!(book.levels(Side::Ask).is_empty());
-    }
+    };
+    (measure, ask_rank(hot))
 }

@@ -4,8 +4,8 @@
 //! lengths), pinned by the golden test below: variants and fields are appended, never reordered.
 
 use crate::{
-    AccountId, Amount, ClientOrderId, ContractId, InstrumentId, InstrumentSpec, OrderId, PayoutId, Price, Quantity,
-    Reference, Terms, TimeInForce, Timestamp,
+    AccountId, Amount, ClientOrderId, ContractId, InstrumentId, InstrumentSpec, InstrumentState, KeyId, OrderId,
+    PayoutId, Price, Quantity, Reference, SelfTrade, Side, Terms, TimeInForce, Timestamp,
 };
 use bincode::{Decode, Encode};
 
@@ -14,8 +14,8 @@ use bincode::{Decode, Encode};
 pub enum Command {
     /// Opens the next account.
     OpenAccount,
-    /// Lists the next instrument.
-    ListInstrument(InstrumentSpec),
+    /// Lists the next instrument, open.
+    ListInstrument(Box<InstrumentSpec>),
     /// Credits an account with a purchase, once per reference.
     PurchaseCredits {
         /// Who bought.
@@ -53,8 +53,104 @@ pub enum Command {
         /// Which payout.
         payout: PayoutId,
     },
-    /// Lets deadlines up to the input's time take effect.
+    /// Does nothing by itself: deadlines up to its time take effect, as with every input.
     Tick,
+    /// Changes price or quantity of an open order.
+    ReplaceOrder(Replacement),
+    /// Cancels an account's open orders.
+    CancelOrders {
+        /// The owner.
+        account: AccountId,
+        /// On this instrument only.
+        instrument: Option<InstrumentId>,
+        /// On this side only.
+        side: Option<Side>,
+    },
+    /// Sets, renews or clears a timer of an account.
+    SetTimer {
+        /// Whose.
+        account: AccountId,
+        /// Which.
+        timer: Timer,
+        /// Fires so many nanoseconds from now, at most a day; clears the timer when `None`.
+        after_ns: Option<u64>,
+    },
+    /// Opens, restricts or halts a market.
+    SetInstrumentState {
+        /// Which market.
+        instrument: InstrumentId,
+        /// Its new state.
+        state: InstrumentState,
+    },
+    /// Moves the middle of a market's price band.
+    SetReferencePrice {
+        /// Which market.
+        instrument: InstrumentId,
+        /// A multiple of its tick, at most its highest price.
+        price: Price,
+    },
+    /// Returns part or all of a purchase to who bought it, once per reference.
+    RefundPurchase {
+        /// The purchase's reference.
+        purchase: Reference,
+        /// At most what is left of the purchase.
+        amount: Amount,
+        /// The refund's own reference.
+        reference: Reference,
+    },
+    /// The processor took a disputed purchase back, once per reference.
+    OpenDispute {
+        /// The purchase's reference.
+        purchase: Reference,
+        /// At most what is left of the purchase.
+        amount: Amount,
+        /// The dispute's own reference.
+        reference: Reference,
+    },
+    /// A dispute ended: won, the money returns; lost, it stays away.
+    ResolveDispute {
+        /// The dispute's reference.
+        reference: Reference,
+        /// Whether we won.
+        won: bool,
+    },
+    /// When an account's earnings are paid out without being asked for.
+    SetPayoutPolicy {
+        /// The provider.
+        account: AccountId,
+        /// The new policy.
+        policy: PayoutPolicy,
+    },
+    /// How far an account may spend beyond its credits.
+    SetCreditPolicy {
+        /// Who.
+        account: AccountId,
+        /// The new policy.
+        policy: CreditPolicy,
+    },
+    /// Limits what one API key may spend.
+    SetKeyLimits {
+        /// Whose key.
+        account: AccountId,
+        /// Which key, above 0.
+        key: KeyId,
+        /// The new limits.
+        limits: KeyLimits,
+    },
+    /// Limits what an account may spend in a sliding window.
+    SetGuardRail {
+        /// Who.
+        account: AccountId,
+        /// The window's place in [`crate::limits::GUARD_RAIL_MINUTES`].
+        window: u8,
+        /// Most atoms in the window; no limit when `None`.
+        limit: Option<Amount>,
+    },
+    /// Forgets what an account spent so far, in all its windows.
+    ResetGuardRails {
+        /// Who.
+        account: AccountId,
+    },
 }
 
 /// An order as it is placed.
@@ -62,19 +158,81 @@ pub enum Command {
 pub struct NewOrder {
     /// Who places it.
     pub account: AccountId,
+    /// The API key it is placed with; 0 when that does not matter.
+    pub key: KeyId,
     /// Where it trades.
     pub instrument: InstrumentId,
     /// The client's own id: a resend with the same id gets the first answer.
     pub client_id: Option<ClientOrderId>,
-    /// The worst acceptable price; `None` is a market order, which must be immediate or cancel. A market
-    /// bid is limited by the instrument's reference price, a market ask by its tick.
+    /// The worst acceptable price; `None` is a market order, which must be immediate. A market bid is limited by
+    /// the instrument's reference price, a market ask by its tick.
     pub limit: Option<Price>,
     /// Units.
     pub quantity: Quantity,
+    /// If fewer units than this match at once, none do and the order is closed; 0 for no such wish.
+    pub min_quantity: Quantity,
     /// How long it may wait.
     pub time_in_force: TimeInForce,
+    /// Refused if it would take; only for orders that may rest.
+    pub post_only: bool,
+    /// Cancelled when the account's connection timer fires.
+    pub cancel_on_disconnect: bool,
+    /// What happens when it meets an order of its own account.
+    pub self_trade: SelfTrade,
     /// What is particular to its side.
     pub terms: Terms,
+}
+
+/// A change of an open order. It keeps its number, and its place in the queue only when its quantity falls and
+/// nothing else changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Replacement {
+    /// The owner.
+    pub account: AccountId,
+    /// Which order.
+    pub order: OrderId,
+    /// Its new limit; the old one when `None`.
+    pub limit: Option<Price>,
+    /// Its new quantity in all, filled units included; the old one when `None`. At most what is filled closes it.
+    pub quantity: Option<Quantity>,
+}
+
+/// A deadline an account keeps pushing ahead of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+pub enum Timer {
+    /// Cancels all open orders.
+    DeadMan,
+    /// Cancels the open orders that asked for it with `cancel_on_disconnect`.
+    Connection,
+}
+
+/// When earnings are paid out without being asked for. On request always works.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct PayoutPolicy {
+    /// As soon as they reach [`crate::limits::PAYOUT_THRESHOLD_ATOMS`].
+    pub automatic: bool,
+    /// At the start of each month (UTC).
+    pub monthly: bool,
+}
+
+/// How far an account may spend beyond its credits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct CreditPolicy {
+    /// Most it may owe through orders, from 0.
+    pub overage_cap: Amount,
+    /// Whether the gateway buys credits for it when they run low.
+    pub auto_renew: bool,
+}
+
+/// What one API key may spend, each limit by itself; no limit when `None`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct KeyLimits {
+    /// In a day (UTC).
+    pub daily: Option<Amount>,
+    /// In a month (UTC).
+    pub monthly: Option<Amount>,
+    /// Ever.
+    pub hard: Option<Amount>,
 }
 
 /// How a delivery ended.
@@ -149,19 +307,25 @@ impl Command {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Attributes, Constraints, GpuClass, Region, TokenWeights};
+    use crate::{Attributes, Constraints, GpuClass, Precision, Preference, Region, TokenWeights};
 
     /// One command of each variant. `golden_commands.txt` holds their bytes.
     fn samples() -> Vec<Command> {
         let bid = NewOrder {
             account: AccountId(7),
+            key: KeyId(5),
             instrument: InstrumentId(3),
             client_id: Some(ClientOrderId([0xab; 16])),
             limit: Some(Price(200_000)),
             quantity: Quantity(774),
+            min_quantity: Quantity(0),
             time_in_force: TimeInForce::Ioc,
+            post_only: false,
+            cancel_on_disconnect: false,
+            self_trade: SelfTrade::CancelNewest,
             terms: Terms::Bid {
-                constraints: Constraints { max_latency_ms: Some(400), min_throughput_tps: None, gpus: 2, regions: 0 },
+                constraints: Constraints { max_latency_ms: Some(400), gpus: 2, ..Constraints::default() },
+                preference: Preference::Weights { price: 1, latency: 2, throughput: 3 },
                 single: true,
             },
         };
@@ -170,11 +334,16 @@ mod tests {
             throughput_tps: 60,
             gpu: GpuClass::from_name("h100").unwrap(),
             region: Region::from_name("eu").unwrap(),
+            precision: Precision::from_name("fp8").unwrap(),
         };
         let ask = NewOrder {
             client_id: None,
             limit: None,
-            time_in_force: TimeInForce::Gtc,
+            time_in_force: TimeInForce::Gtd(Timestamp(1_000)),
+            min_quantity: Quantity(9),
+            post_only: true,
+            cancel_on_disconnect: true,
+            self_trade: SelfTrade::Decrement,
             terms: Terms::Ask { attributes },
             ..bid
         };
@@ -182,9 +351,17 @@ mod tests {
             symbol: crate::Symbol::new("gpt-oss-20b").unwrap(),
             weights: TokenWeights { input: 1_000, cached_input: 250, output: 4_000 },
             tick: Price(10),
+            price_max: Price(10_000_000),
             reference_price: Price(100_000),
+            band_bps: 5_000,
+            lot: Quantity(1),
+            quantity_min: Quantity(1),
             quantity_max: Quantity(1_000_000_000),
+            maker_fee_bps: 1,
+            taker_fee_bps: 2,
             delivery_fee_bps: 100,
+            tolerance_bps: 1_000,
+            rebate_bps: 500,
             contract_ttl_ns: 600_000_000_000,
         };
         let report = DeliveryReport {
@@ -197,7 +374,7 @@ mod tests {
         };
         vec![
             Command::OpenAccount,
-            Command::ListInstrument(spec),
+            Command::ListInstrument(Box::new(spec)),
             Command::PurchaseCredits {
                 account: AccountId(7),
                 amount: Amount(1_000_000_000_000),
@@ -211,6 +388,34 @@ mod tests {
             Command::ConfirmPayout { payout: PayoutId(1) },
             Command::FailPayout { payout: PayoutId(1) },
             Command::Tick,
+            Command::ReplaceOrder(Replacement {
+                account: AccountId(7),
+                order: OrderId(11),
+                limit: Some(Price(1)),
+                quantity: None,
+            }),
+            Command::CancelOrders { account: AccountId(7), instrument: Some(InstrumentId(3)), side: Some(Side::Ask) },
+            Command::SetTimer { account: AccountId(7), timer: Timer::Connection, after_ns: Some(60) },
+            Command::SetInstrumentState { instrument: InstrumentId(3), state: InstrumentState::CancelOnly },
+            Command::SetReferencePrice { instrument: InstrumentId(3), price: Price(110_000) },
+            Command::RefundPurchase { purchase: Reference([1; 16]), amount: Amount(5), reference: Reference([2; 16]) },
+            Command::OpenDispute { purchase: Reference([1; 16]), amount: Amount(6), reference: Reference([3; 16]) },
+            Command::ResolveDispute { reference: Reference([3; 16]), won: true },
+            Command::SetPayoutPolicy {
+                account: AccountId(2),
+                policy: PayoutPolicy { automatic: true, monthly: false },
+            },
+            Command::SetCreditPolicy {
+                account: AccountId(7),
+                policy: CreditPolicy { overage_cap: Amount(9), auto_renew: true },
+            },
+            Command::SetKeyLimits {
+                account: AccountId(7),
+                key: KeyId(5),
+                limits: KeyLimits { daily: Some(Amount(1)), monthly: None, hard: Some(Amount(3)) },
+            },
+            Command::SetGuardRail { account: AccountId(7), window: 16, limit: Some(Amount(4)) },
+            Command::ResetGuardRails { account: AccountId(7) },
         ]
     }
 

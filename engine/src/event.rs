@@ -2,8 +2,9 @@
 //! each event carries what a view needs without asking the engine.
 
 use crate::{
-    AccountId, Amount, ContractId, InstrumentField, InstrumentId, InstrumentSpec, Order, OrderId, Outcome, PayoutId,
-    Price, Quantity, Reference, Side, Timestamp, Transfer,
+    AccountId, Amount, ContractId, CreditPolicy, InstrumentField, InstrumentId, InstrumentSpec, InstrumentState, KeyId,
+    KeyLimits, Order, OrderId, Outcome, PayoutId, PayoutPolicy, Price, Quantity, Reference, Side, Timer, Timestamp,
+    Transfer,
 };
 use bincode::{Decode, Encode};
 
@@ -22,7 +23,7 @@ pub enum Event {
         /// Its number.
         instrument: InstrumentId,
         /// Its contract specification.
-        spec: InstrumentSpec,
+        spec: Box<InstrumentSpec>,
     },
     /// A purchase was credited.
     CreditsPurchased {
@@ -60,6 +61,24 @@ pub enum Event {
         /// Why.
         reason: CloseReason,
     },
+    /// An open order changed: it was replaced, or shrank in a self-trade.
+    OrderReplaced {
+        /// Which order.
+        order: OrderId,
+        /// Its limit now.
+        price: Price,
+        /// Units ordered now, filled ones included.
+        quantity: Quantity,
+        /// Units open now.
+        remaining: Quantity,
+    },
+    /// All orders that a [`crate::Command::CancelOrders`] named are closed.
+    OrdersCancelled {
+        /// The owner.
+        account: AccountId,
+        /// How many there were.
+        count: u32,
+    },
     /// Units of a closed contract returned to the ask that still rests.
     QuoteRestored {
         /// The ask.
@@ -88,8 +107,12 @@ pub enum Event {
         quantity: Quantity,
         /// What the provider earned.
         earned: Amount,
-        /// What the platform kept.
+        /// What the platform kept of the provider's part.
         fee: Amount,
+        /// What the platform took from the buyer on top.
+        buyer_fee: Amount,
+        /// What returned from the provider to the buyer because a promise was broken.
+        rebate: Amount,
         /// Measured time to the first token in milliseconds.
         first_token_ms: Option<u32>,
         /// Measured tokens a second.
@@ -129,6 +152,150 @@ pub enum Event {
     },
     /// Money moved.
     Transferred(Transfer),
+    /// What a provider's deliveries measure; its asks count as the worse of this and what they promise.
+    ProviderMeasured {
+        /// The provider.
+        provider: AccountId,
+        /// On which market.
+        instrument: InstrumentId,
+        /// Milliseconds to the first token, once known.
+        latency_ms: Option<u32>,
+        /// Tokens a second, once known.
+        throughput_tps: Option<u32>,
+    },
+    /// A provider's circuit breaker on a market changed.
+    BreakerChanged {
+        /// The provider.
+        provider: AccountId,
+        /// On which market.
+        instrument: InstrumentId,
+        /// Its state now.
+        state: Breaker,
+    },
+    /// A timer was set, or cleared when `at` is `None`.
+    TimerSet {
+        /// Whose.
+        account: AccountId,
+        /// Which.
+        timer: Timer,
+        /// When it fires.
+        at: Option<Timestamp>,
+    },
+    /// A timer ran out; the orders it cancels follow.
+    TimerFired {
+        /// Whose.
+        account: AccountId,
+        /// Which.
+        timer: Timer,
+    },
+    /// A market opened, was restricted or halted.
+    InstrumentStateChanged {
+        /// Which market.
+        instrument: InstrumentId,
+        /// Its state now.
+        state: InstrumentState,
+    },
+    /// A market's reference price moved.
+    ReferencePriceSet {
+        /// Which market.
+        instrument: InstrumentId,
+        /// The price now.
+        price: Price,
+    },
+    /// Part or all of a purchase was returned.
+    PurchaseRefunded {
+        /// Who bought.
+        account: AccountId,
+        /// How much.
+        amount: Amount,
+        /// The refund's reference.
+        reference: Reference,
+    },
+    /// The refund with this reference was made before; nothing changed.
+    RefundRepeated {
+        /// The refund's reference.
+        reference: Reference,
+    },
+    /// The processor took a purchase back.
+    DisputeOpened {
+        /// Who bought.
+        account: AccountId,
+        /// How much.
+        amount: Amount,
+        /// The dispute's reference.
+        reference: Reference,
+    },
+    /// The dispute with this reference was opened or resolved so before; nothing changed.
+    DisputeRepeated {
+        /// The dispute's reference.
+        reference: Reference,
+    },
+    /// A dispute ended.
+    DisputeResolved {
+        /// Who bought.
+        account: AccountId,
+        /// How much.
+        amount: Amount,
+        /// The dispute's reference.
+        reference: Reference,
+        /// Whether the money came back.
+        won: bool,
+    },
+    /// A payout policy was set.
+    PayoutPolicySet {
+        /// The provider.
+        account: AccountId,
+        /// The policy now.
+        policy: PayoutPolicy,
+    },
+    /// A credit policy was set.
+    CreditPolicySet {
+        /// Who.
+        account: AccountId,
+        /// The policy now.
+        policy: CreditPolicy,
+    },
+    /// An API key's spending limits were set.
+    KeyLimitsSet {
+        /// Whose key.
+        account: AccountId,
+        /// Which key.
+        key: KeyId,
+        /// The limits now.
+        limits: KeyLimits,
+    },
+    /// A spending window's limit was set.
+    GuardRailSet {
+        /// Who.
+        account: AccountId,
+        /// The window's place in [`crate::limits::GUARD_RAIL_MINUTES`].
+        window: u8,
+        /// The limit now.
+        limit: Option<Amount>,
+    },
+    /// What an account spent so far no longer counts in its windows.
+    GuardRailsReset {
+        /// Who.
+        account: AccountId,
+    },
+}
+
+/// Whether a provider's asks on a market may be matched.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub enum Breaker {
+    /// They may.
+    #[default]
+    Closed,
+    /// They may not, until that time.
+    Open {
+        /// When the breaker becomes half-open.
+        until: Timestamp,
+    },
+    /// So many more contracts may be made to find out whether the provider serves again.
+    HalfOpen {
+        /// Contracts left.
+        probes: u32,
+    },
 }
 
 /// One match: a fill of each order and the contract that came of it.
@@ -163,8 +330,18 @@ pub enum CloseReason {
     Filled,
     /// Its owner cancelled it.
     Cancelled,
-    /// Immediate or cancel, and not all of it matched at once.
+    /// Immediate, or with a minimum, and too little of it matched at once.
     Unfilled(Miss),
+    /// Its time ran out.
+    Expired,
+    /// It met an order of its own account.
+    SelfTrade,
+    /// The account's dead-man timer fired.
+    DeadMan,
+    /// The account's connection timer fired.
+    Disconnected,
+    /// The account's money was taken back by a dispute.
+    Disputed,
 }
 
 /// What an immediate order lacked in the book it met: the nearest it came, in this order.
@@ -202,6 +379,17 @@ pub struct OrderAnswer {
     pub rested: Quantity,
 }
 
+/// A spending limit of an API key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum KeyLimit {
+    /// Of the day.
+    Daily,
+    /// Of the month.
+    Monthly,
+    /// For ever.
+    Hard,
+}
+
 /// Why a command changed nothing, with the bound that it broke.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum RejectReason {
@@ -230,7 +418,7 @@ pub enum RejectReason {
         /// The bound.
         max: u32,
     },
-    /// The account has as many open contracts as it may.
+    /// The account, or the exchange, has as many open contracts as it may.
     TooManyContracts {
         /// The bound.
         max: u32,
@@ -254,11 +442,13 @@ pub enum RejectReason {
         /// The bound.
         max: Amount,
     },
-    /// The payment reference was used for another account or amount.
+    /// The reference was used for something else.
     ReferenceConflict,
     /// A quantity outside its bounds.
     QuantityOutOfRange {
-        /// Most; the least is 1.
+        /// Least.
+        min: Quantity,
+        /// Most.
         max: Quantity,
     },
     /// A price outside its bounds.
@@ -273,18 +463,18 @@ pub enum RejectReason {
         /// The tick.
         tick: Price,
     },
-    /// Price times quantity exceeds what an account may own.
+    /// Price times quantity, fees included, exceeds what an account may own.
     NotionalTooLarge {
         /// The bound.
         max: Amount,
     },
-    /// A market order that is not immediate or cancel.
+    /// A market order that is not immediate.
     MarketOrderMustBeImmediate,
     /// The account cannot pay for the order at its limit.
     InsufficientCredits {
-        /// What the order would hold.
+        /// What the order would hold, fees included.
         needed: Amount,
-        /// What the account has.
+        /// What the account has, its credit line included.
         available: Amount,
     },
     /// More units than the contract has left.
@@ -301,4 +491,105 @@ pub enum RejectReason {
     },
     /// A payout that is no whole number of cents.
     PayoutNotWholeCents,
+    /// The market is not open for this.
+    InstrumentNotOpen {
+        /// Its state.
+        state: InstrumentState,
+    },
+    /// A quantity that is no multiple of the lot.
+    QuantityOffLot {
+        /// The lot.
+        lot: Quantity,
+    },
+    /// A minimum above the quantity.
+    MinQuantityOutOfRange {
+        /// Most: the order's quantity.
+        max: Quantity,
+    },
+    /// A limit too far from the reference price.
+    PriceOutsideBand {
+        /// Least.
+        min: Price,
+        /// Most.
+        max: Price,
+    },
+    /// A post-only order that is immediate, or has a minimum.
+    PostOnlyMustRest,
+    /// A post-only order that would take.
+    PostOnlyWouldTake {
+        /// The price it would trade at first.
+        price: Price,
+    },
+    /// An expiry that is not in the future.
+    ExpiryInPast {
+        /// The time now.
+        now: Timestamp,
+    },
+    /// A weight of zero.
+    InvalidWeights,
+    /// The provider's circuit breaker on this market is not closed.
+    ProviderSuspended {
+        /// Its state.
+        breaker: Breaker,
+    },
+    /// The account owes more than its credit line: it must buy credits first.
+    AccountInDebt {
+        /// What it owes.
+        owed: Amount,
+        /// What it may owe.
+        max: Amount,
+    },
+    /// The API key would spend more than it may.
+    KeyLimitExceeded {
+        /// Which limit.
+        limit: KeyLimit,
+        /// The limit's amount.
+        max: Amount,
+        /// What the key spent and reserved already.
+        committed: Amount,
+    },
+    /// The account would spend more than a window allows.
+    GuardRailExceeded {
+        /// Length of the window.
+        minutes: u16,
+        /// The window's limit.
+        max: Amount,
+        /// What the account spent in the window and reserved already.
+        committed: Amount,
+    },
+    /// A replacement that names neither price nor quantity.
+    NothingToReplace,
+    /// A timer of no length, or longer than a day.
+    TimerOutOfRange {
+        /// Most nanoseconds.
+        max_ns: u64,
+    },
+    /// No purchase has that reference.
+    UnknownPurchase,
+    /// A refund or dispute of nothing, or of more than is left of the purchase.
+    RefundOutOfRange {
+        /// Most.
+        max: Amount,
+    },
+    /// No dispute has that reference.
+    UnknownDispute,
+    /// The dispute was resolved the other way.
+    DisputeResolvedBefore,
+    /// No spending window has that number.
+    UnknownGuardRail {
+        /// How many there are; the last is one less.
+        count: u8,
+    },
+    /// The account has limits on as many keys as it may.
+    TooManyKeys {
+        /// The bound.
+        max: u32,
+    },
+    /// A limit or a cap outside its bounds.
+    LimitOutOfRange {
+        /// Most; the least is 0.
+        max: Amount,
+    },
+    /// Key number 0 stands for no key and has no limits.
+    KeyNotNumbered,
 }

@@ -1,5 +1,8 @@
-//! Numbered names. The engine gives accounts, instruments, orders, contracts and payouts ascending
-//! numbers from 1, so a table indexed by id needs no hashing and an id doubles as time priority.
+//! Numbered names.
+//!
+//! Accounts, instruments and payouts are numbered 1, 2, 3. The numbers of orders and contracts ascend too, and carry
+//! in their low bits the slot of the table where they are kept, so that looking one up needs neither hashing nor a
+//! directory: `serial << SLOT_BITS | slot`, serials from 1.
 
 use bincode::{Decode, Encode};
 
@@ -11,13 +14,17 @@ pub struct AccountId(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub struct InstrumentId(pub u32);
 
-/// An order. A lower id rested earlier.
+/// An order. A lower id was accepted earlier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub struct OrderId(pub u64);
 
 /// A contract made by a trade.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub struct ContractId(pub u64);
+
+/// One of an account's API keys, numbered by the gateway; 0 is none in particular.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+pub struct KeyId(pub u32);
 
 /// A payout to a provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
@@ -35,6 +42,19 @@ pub struct ClientOrderId(pub [u8; 16]);
 /// Nanoseconds since the Unix epoch, stamped by the sequencer; never goes back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
 pub struct Timestamp(pub u64);
+
+/// Low bits of an order's or a contract's id that name its slot.
+pub(crate) const SLOT_BITS: u32 = 22;
+
+/// The slot in the low bits of an id.
+pub(crate) fn slot_of(id: u64) -> usize {
+    (id & ((1 << SLOT_BITS) - 1)) as usize
+}
+
+/// The id of the `serial`th of its kind, kept in `slot`.
+pub(crate) fn slotted_id(serial: u64, slot: usize) -> u64 {
+    serial << SLOT_BITS | slot as u64
+}
 
 /// The index of a dense id that counts from 1; `None` for 0.
 pub(crate) fn dense_index(id: u32) -> Option<usize> {

@@ -1,6 +1,9 @@
 //! Contract specifications: what one unit of an instrument is and how it trades.
 
-use crate::limits::{CONTRACT_TTL_NS_MAX, FEE_BPS_MAX, PRICE_MAX, QUANTITY_MAX, SYMBOL_BYTES_MAX};
+use crate::limits::{
+    BAND_BPS_MAX, CONTRACT_TTL_NS_MAX, FEE_BPS_MAX, LEVELS_MAX, PRICE_MAX, QUANTITY_MAX, REBATE_BPS_MAX,
+    SYMBOL_BYTES_MAX, TOLERANCE_BPS_MAX,
+};
 use crate::{Price, Quantity, RejectReason};
 use bincode::{Decode, Encode};
 
@@ -52,6 +55,18 @@ impl TokenWeights {
     }
 }
 
+/// Whether a market takes orders.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub enum InstrumentState {
+    /// Orders are taken and matched.
+    #[default]
+    Open,
+    /// Orders may only be cancelled or reduced; nothing matches.
+    CancelOnly,
+    /// Orders may not be touched; nothing matches. Deliveries, expiries and deadlines go on.
+    Halted,
+}
+
 /// A listed market's contract specification.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct InstrumentSpec {
@@ -61,12 +76,29 @@ pub struct InstrumentSpec {
     pub weights: TokenWeights,
     /// Prices are multiples of this, at least 1 atom a unit.
     pub tick: Price,
-    /// The limit of a bid that names no price; a multiple of `tick`.
+    /// Highest price; a multiple of `tick`, at most [`LEVELS_MAX`] ticks.
+    pub price_max: Price,
+    /// The limit of a bid that names no price, and the middle of the price band; a multiple of `tick`.
     pub reference_price: Price,
+    /// How far from the reference price a limit may be, in basis points of it; 0 for no band.
+    pub band_bps: u32,
+    /// Quantities are multiples of this, at least 1 unit.
+    pub lot: Quantity,
+    /// Fewest units in one order; a multiple of `lot`.
+    pub quantity_min: Quantity,
     /// Most units in one order.
     pub quantity_max: Quantity,
-    /// The platform's part of each delivery, in basis points.
+    /// What the platform takes of each delivery from the side whose order rested, in basis points.
+    pub maker_fee_bps: u16,
+    /// What the platform takes of each delivery from the side whose order arrived, in basis points.
+    pub taker_fee_bps: u16,
+    /// What the platform takes of each delivery from the provider besides, in basis points.
     pub delivery_fee_bps: u16,
+    /// How far a delivery may miss the promised latency or throughput before a rebate is due, in basis points of
+    /// the promise.
+    pub tolerance_bps: u16,
+    /// What a breach returns to the buyer, in basis points of the delivery.
+    pub rebate_bps: u16,
     /// How long a contract may be drawn on, in nanoseconds.
     pub contract_ttl_ns: u64,
 }
@@ -77,30 +109,49 @@ impl InstrumentSpec {
     /// # Errors
     /// The first field out of bounds, as the reason that refuses the listing.
     pub fn check(&self) -> Result<(), RejectReason> {
-        let invalid = |field| Err(RejectReason::InvalidInstrument { field });
-        if !self.symbol.is_valid() {
-            return invalid(InstrumentField::Symbol);
+        let tick_is_sound = self.tick.0 > 0 && self.tick.0 <= PRICE_MAX;
+        let priced = |price: Price| tick_is_sound && price.0 > 0 && price.0.is_multiple_of(self.tick.0);
+        let highest = u128::from(LEVELS_MAX) * u128::from(self.tick.0);
+        let lots = |quantity: Quantity| quantity.0 > 0 && quantity.0.is_multiple_of(self.lot.0.max(1));
+        let rules = [
+            (self.symbol.is_valid(), InstrumentField::Symbol),
+            (self.weights.input > 0 && self.weights.output > 0, InstrumentField::Weights),
+            (tick_is_sound, InstrumentField::Tick),
+            (
+                priced(self.price_max) && self.price_max.0 <= PRICE_MAX && u128::from(self.price_max.0) <= highest,
+                InstrumentField::PriceMax,
+            ),
+            (priced(self.reference_price) && self.reference_price <= self.price_max, InstrumentField::ReferencePrice),
+            (self.band_bps <= BAND_BPS_MAX, InstrumentField::BandBps),
+            (self.lot.0 > 0 && self.lot.0 <= QUANTITY_MAX, InstrumentField::Lot),
+            (lots(self.quantity_min) && self.quantity_min.0 <= QUANTITY_MAX, InstrumentField::QuantityMin),
+            (
+                self.quantity_max >= self.quantity_min && self.quantity_max.0 <= QUANTITY_MAX,
+                InstrumentField::QuantityMax,
+            ),
+            (self.maker_fee_bps <= FEE_BPS_MAX, InstrumentField::MakerFeeBps),
+            (self.taker_fee_bps <= FEE_BPS_MAX, InstrumentField::TakerFeeBps),
+            (self.delivery_fee_bps <= FEE_BPS_MAX, InstrumentField::DeliveryFeeBps),
+            (self.tolerance_bps <= TOLERANCE_BPS_MAX, InstrumentField::ToleranceBps),
+            (self.rebate_bps <= REBATE_BPS_MAX, InstrumentField::RebateBps),
+            ((1..=CONTRACT_TTL_NS_MAX).contains(&self.contract_ttl_ns), InstrumentField::ContractTtlNs),
+        ];
+        match rules.into_iter().find(|(holds, _)| !holds) {
+            Some((_, field)) => Err(RejectReason::InvalidInstrument { field }),
+            None => Ok(()),
         }
-        if self.weights.input == 0 || self.weights.output == 0 {
-            return invalid(InstrumentField::Weights);
+    }
+
+    /// Lowest and highest limit the price band allows, both included; the whole range without a band.
+    pub fn band(&self) -> (Price, Price) {
+        if self.band_bps == 0 {
+            return (self.tick, self.price_max);
         }
-        if self.tick.0 == 0 || self.tick.0 > PRICE_MAX {
-            return invalid(InstrumentField::Tick);
-        }
-        let reference = self.reference_price.0;
-        if reference == 0 || reference > PRICE_MAX || !reference.is_multiple_of(self.tick.0) {
-            return invalid(InstrumentField::ReferencePrice);
-        }
-        if self.quantity_max.0 == 0 || self.quantity_max.0 > QUANTITY_MAX {
-            return invalid(InstrumentField::QuantityMax);
-        }
-        if self.delivery_fee_bps > FEE_BPS_MAX {
-            return invalid(InstrumentField::DeliveryFeeBps);
-        }
-        if self.contract_ttl_ns == 0 || self.contract_ttl_ns > CONTRACT_TTL_NS_MAX {
-            return invalid(InstrumentField::ContractTtlNs);
-        }
-        Ok(())
+        let width = u128::from(self.reference_price.0) * u128::from(self.band_bps) / 10_000;
+        let width = u64::try_from(width).unwrap_or(u64::MAX); // At most 100 times PRICE_MAX.
+        let lowest = self.reference_price.0.saturating_sub(width).max(self.tick.0);
+        let highest = self.reference_price.0.saturating_add(width).min(self.price_max.0);
+        (Price(lowest), Price(highest))
     }
 }
 
@@ -121,6 +172,22 @@ pub enum InstrumentField {
     DeliveryFeeBps,
     /// `contract_ttl_ns`
     ContractTtlNs,
+    /// `price_max`
+    PriceMax,
+    /// `band_bps`
+    BandBps,
+    /// `lot`
+    Lot,
+    /// `quantity_min`
+    QuantityMin,
+    /// `maker_fee_bps`
+    MakerFeeBps,
+    /// `taker_fee_bps`
+    TakerFeeBps,
+    /// `tolerance_bps`
+    ToleranceBps,
+    /// `rebate_bps`
+    RebateBps,
 }
 
 #[cfg(test)]

@@ -1,11 +1,13 @@
 //! The double-entry ledger: every movement of money is one [`Transfer`] from a debited to a credited
 //! account, made by [`Ledger::transfer`] and nowhere else.
 //!
-//! Invariants: the sum over all accounts is zero; only `External` is ever negative; an account's
+//! Invariants: the sum over all accounts is zero; only `External` and `Receivable` are ever negative; an account's
 //! balances together stay within [`ACCOUNT_ATOMS_MAX`], so that no addition can overflow.
 
+use crate::fingerprint::{Section, TableHash, hash_row};
 use crate::ids::dense_index;
 use crate::limits::ACCOUNT_ATOMS_MAX;
+use crate::orders::OrderList;
 use crate::{AccountId, Amount, Event, invariant};
 use bincode::{Decode, Encode};
 
@@ -22,10 +24,12 @@ pub struct Balance {
     pub earned: Amount,
     /// On its way out.
     pub payout_pending: Amount,
+    /// Owed to the platform: a credit line in use, or a purchase taken back after it was spent.
+    pub owed: Amount,
 }
 
 impl Balance {
-    /// All of it.
+    /// All that it owns; what it owes is not taken off.
     pub fn total(&self) -> i128 {
         [self.available, self.held, self.escrow, self.earned, self.payout_pending]
             .iter()
@@ -47,6 +51,8 @@ pub enum LedgerAccount {
     Earned(AccountId),
     /// A provider's earnings on their way out.
     PayoutPending(AccountId),
+    /// What a party owes the platform, so never above zero.
+    Receivable(AccountId),
     /// What the platform keeps.
     Fees,
     /// The payment processor: what came in less what went out, so never above zero.
@@ -61,7 +67,8 @@ impl LedgerAccount {
             | LedgerAccount::Held(account)
             | LedgerAccount::Escrow(account)
             | LedgerAccount::Earned(account)
-            | LedgerAccount::PayoutPending(account) => Some(account),
+            | LedgerAccount::PayoutPending(account)
+            | LedgerAccount::Receivable(account) => Some(account),
             LedgerAccount::Fees | LedgerAccount::External => None,
         }
     }
@@ -90,6 +97,20 @@ pub enum TransferCode {
     PayoutConfirm,
     /// A payout failed: pending to earned.
     PayoutReturn,
+    /// The buyer's fee of a delivery: escrow to fees.
+    TradeFee,
+    /// A broken promise: earned to the buyer's available.
+    Rebate,
+    /// A purchase went back: available to external.
+    PurchaseRefund,
+    /// A disputed purchase went back: available, then receivable, to external.
+    Dispute,
+    /// A dispute was won: external to available.
+    DisputeReturn,
+    /// A credit line was drawn on: receivable to available.
+    Overage,
+    /// Debts are paid from a purchase: available to receivable.
+    Repay,
 }
 
 /// One movement of money.
@@ -105,10 +126,25 @@ pub struct Transfer {
     pub code: TransferCode,
 }
 
-/// All balances.
-#[derive(Debug, Default, Encode)]
+/// What the engine keeps of an account: one cache line.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Account {
+    pub(crate) balance: Balance,
+    /// Its open orders.
+    pub(crate) orders: OrderList,
+    /// Open contracts that it pays for.
+    pub(crate) open_contracts: u32,
+}
+
+const _: () = assert!(size_of::<Account>() == 64, "an account is one cache line");
+
+/// All accounts.
+#[derive(Debug, Default)]
 pub(crate) struct Ledger {
-    balances: Vec<Balance>,
+    accounts: Vec<Account>,
+    /// Accounts with guard rails, or keys with limits: one byte spares looking for those of most.
+    limited: Vec<bool>,
+    hash: TableHash,
     fees: i128,
     external: i128,
 }
@@ -116,18 +152,45 @@ pub(crate) struct Ledger {
 impl Ledger {
     /// Adds the next account.
     pub(crate) fn open(&mut self) -> AccountId {
-        self.balances.push(Balance::default());
-        AccountId(self.balances.len() as u32) // ACCOUNTS_MAX fits.
+        self.hash.mark(self.accounts.len());
+        self.accounts.push(Account::default());
+        self.limited.push(false);
+        AccountId(self.accounts.len() as u32) // ACCOUNTS_MAX fits.
     }
 
     /// How many accounts there are.
     pub(crate) fn len(&self) -> usize {
-        self.balances.len()
+        self.accounts.len()
+    }
+
+    #[inline]
+    pub(crate) fn account(&self, account: AccountId) -> Option<&Account> {
+        self.accounts.get(dense_index(account.0)?)
+    }
+
+    /// A known account's record but for its balance, which only [`Ledger::transfer`] changes.
+    #[inline]
+    pub(crate) fn account_mut(&mut self, account: AccountId) -> &mut Account {
+        let index = dense_index(account.0).and_then(|index| self.accounts.get_mut(index));
+        invariant(index, "orders and contracts belong to known accounts")
     }
 
     /// An account's balances.
+    #[inline]
     pub(crate) fn balance(&self, account: AccountId) -> Option<&Balance> {
-        self.balances.get(dense_index(account.0)?)
+        self.account(account).map(|account| &account.balance)
+    }
+
+    /// Whether a known account has guard rails, or keys with limits.
+    #[inline]
+    pub(crate) fn is_limited(&self, account: AccountId) -> bool {
+        dense_index(account.0).and_then(|index| self.limited.get(index)).is_some_and(|limited| *limited)
+    }
+
+    pub(crate) fn set_limited(&mut self, account: AccountId) {
+        if let Some(limited) = dense_index(account.0).and_then(|index| self.limited.get_mut(index)) {
+            *limited = true;
+        }
     }
 
     /// Whether `amount` more would still be within what the account may own.
@@ -141,6 +204,7 @@ impl Ledger {
     /// # Panics
     /// When the debited account has too little or an account is unknown: callers check first, so that
     /// would be a bug, and stopping keeps it out of the journal's future.
+    #[inline(always)]
     pub(crate) fn transfer(&mut self, transfer: Transfer, events: &mut Vec<Event>) {
         let atoms = transfer.amount.0;
         assert!(atoms >= 0, "a transfer never moves money backwards");
@@ -152,6 +216,7 @@ impl Ledger {
         events.push(Event::Transferred(transfer));
     }
 
+    #[inline(always)]
     fn add(&mut self, account: LedgerAccount, atoms: i64) {
         let slot = match account {
             LedgerAccount::Available(id) => &mut self.balance_mut(id).available,
@@ -159,6 +224,12 @@ impl Ledger {
             LedgerAccount::Escrow(id) => &mut self.balance_mut(id).escrow,
             LedgerAccount::Earned(id) => &mut self.balance_mut(id).earned,
             LedgerAccount::PayoutPending(id) => &mut self.balance_mut(id).payout_pending,
+            LedgerAccount::Receivable(id) => {
+                let owed = &mut self.balance_mut(id).owed;
+                owed.0 = invariant(owed.0.checked_sub(atoms), "what an account owes fits 63 bits");
+                assert!(owed.0 >= 0, "nobody repays more than is owed");
+                return;
+            }
             LedgerAccount::Fees => {
                 self.fees += i128::from(atoms);
                 assert!(self.fees >= 0, "the platform's fees are never negative");
@@ -173,19 +244,55 @@ impl Ledger {
         assert!(slot.0 >= 0, "no internal account is negative");
     }
 
+    #[inline(always)]
     fn balance_mut(&mut self, account: AccountId) -> &mut Balance {
-        let index = dense_index(account.0).and_then(|index| self.balances.get_mut(index));
-        invariant(index, "money moves between known accounts")
+        let index = invariant(dense_index(account.0), "money moves between known accounts");
+        self.hash.mark(index);
+        &mut invariant(self.accounts.get_mut(index), "money moves between known accounts").balance
     }
 
     /// The sum over all accounts in atoms: zero, or money was made or lost.
     pub(crate) fn sum(&self) -> i128 {
-        self.balances.iter().map(Balance::total).sum::<i128>() + self.fees + self.external
+        let own = |balance: &Balance| balance.total() - i128::from(balance.owed.0);
+        self.accounts.iter().map(|account| own(&account.balance)).sum::<i128>() + self.fees + self.external
     }
 
     /// What the platform kept, in atoms.
     pub(crate) fn fees(&self) -> i128 {
         self.fees
+    }
+
+    /// What came from outside less what went there, negated: never above zero.
+    pub(crate) fn external(&self) -> i128 {
+        self.external
+    }
+
+    /// Puts the balances of a snapshot back, the next account's first.
+    pub(crate) fn restore(&mut self, balance: Balance) {
+        let account = self.open();
+        self.account_mut(account).balance = balance;
+    }
+
+    /// Puts the two balances that no account owns back.
+    pub(crate) fn restore_platform(&mut self, fees: i128, external: i128) {
+        (self.fees, self.external) = (fees, external);
+    }
+
+    /// Hash of all balances of accounts.
+    pub(crate) fn hash(&self) -> u64 {
+        self.hash.total(|row| self.row_hash(row))
+    }
+
+    /// The same, remembered.
+    pub(crate) fn refresh_hash(&mut self) -> u64 {
+        let mut hash = std::mem::take(&mut self.hash);
+        let total = hash.refresh(|row| self.row_hash(row));
+        self.hash = hash;
+        total
+    }
+
+    fn row_hash(&self, row: usize) -> u64 {
+        self.accounts.get(row).map_or(0, |account| hash_row(Section::Accounts, &(row as u32, account.balance)))
     }
 }
 

@@ -10,30 +10,56 @@
 #![forbid(unsafe_code)]
 #![deny(clippy::float_arithmetic, clippy::wildcard_enum_match_arm, clippy::iter_over_hash_type)]
 
+mod answers;
 mod book;
+mod calendar;
 mod command;
-mod contract;
+mod contracts;
+mod credits;
+mod deadlines;
+mod delivery;
 mod engine;
 mod event;
+mod fingerprint;
 mod ids;
 mod instrument;
+mod ladder;
 mod ledger;
 pub mod limits;
+mod market;
+mod matching;
 mod money;
+#[cfg(any(test, feature = "naive"))]
+pub mod naive;
 mod order;
+mod orders;
+mod pareto;
 mod payout;
+mod provider;
+mod replace;
+mod slots;
+mod spending;
+mod timers;
 mod trading;
+mod views;
 
-pub use command::{Command, DecodeError, DeliveryReport, Input, NewOrder, Outcome};
-pub use contract::Contract;
-pub use engine::{Engine, StateHash};
-pub use event::{CloseReason, Event, Expiry, Miss, OrderAnswer, RejectReason, Trade};
-pub use ids::{AccountId, ClientOrderId, ContractId, InstrumentId, OrderId, PayoutId, Reference, Timestamp};
-pub use instrument::{InstrumentField, InstrumentSpec, Symbol, TokenWeights};
+pub use command::{
+    Command, CreditPolicy, DecodeError, DeliveryReport, Input, KeyLimits, NewOrder, Outcome, PayoutPolicy, Replacement,
+    Timer,
+};
+pub use contracts::Contract;
+pub use engine::{Capacity, Engine};
+pub use event::{Breaker, CloseReason, Event, Expiry, KeyLimit, Miss, OrderAnswer, RejectReason, Trade};
+pub use fingerprint::StateHash;
+pub use ids::{AccountId, ClientOrderId, ContractId, InstrumentId, KeyId, OrderId, PayoutId, Reference, Timestamp};
+pub use instrument::{InstrumentField, InstrumentSpec, InstrumentState, Symbol, TokenWeights};
 pub use ledger::{Balance, LedgerAccount, Transfer, TransferCode};
 pub use money::{ATOMS_PER_CENT, ATOMS_PER_CREDIT, Amount, Price, Quantity};
-pub use order::{Attributes, Constraints, GpuClass, Order, Region, Side, Terms, TimeInForce};
+pub use order::{
+    Attributes, Constraints, GpuClass, Order, Precision, Preference, Region, SelfTrade, Side, Terms, TimeInForce,
+};
 pub use payout::Payout;
+pub use views::OpenOrder;
 
 /// Unwraps a fact the engine itself maintains.
 ///

@@ -3,8 +3,12 @@
 //! requested (earned -> pending) -> confirmed (pending -> external) or failed (pending -> earned).
 //! Only whole cents leave; the rest stays earned.
 
+use crate::calendar::next_month;
+use crate::deadlines::Deadline;
+use crate::engine::Policies;
 use crate::{
-    ATOMS_PER_CENT, AccountId, Amount, Engine, Event, LedgerAccount, PayoutId, RejectReason, Transfer, TransferCode,
+    ATOMS_PER_CENT, AccountId, Amount, Engine, Event, LedgerAccount, PayoutId, PayoutPolicy, RejectReason, Timestamp,
+    Transfer, TransferCode,
 };
 use bincode::{Decode, Encode};
 
@@ -25,6 +29,7 @@ impl Engine {
         events: &mut Vec<Event>,
     ) -> Result<(), RejectReason> {
         let earned = self.ledger.balance(account).ok_or(RejectReason::UnknownAccount)?.earned;
+        self.check_owes_nothing(account)?;
         let max = earned.whole_cents();
         let amount = amount.unwrap_or(max);
         if amount.0 < ATOMS_PER_CENT || amount > max {
@@ -33,6 +38,11 @@ impl Engine {
         if amount != amount.whole_cents() {
             return Err(RejectReason::PayoutNotWholeCents);
         }
+        self.start_payout(account, amount, events);
+        Ok(())
+    }
+
+    pub(crate) fn start_payout(&mut self, account: AccountId, amount: Amount, events: &mut Vec<Event>) {
         let payout = PayoutId(self.next_payout);
         self.next_payout += 1;
         self.payouts.insert(payout, Payout { account, amount });
@@ -44,7 +54,6 @@ impl Engine {
             code: TransferCode::PayoutRequest,
         };
         self.ledger.transfer(transfer, events);
-        Ok(())
     }
 
     /// Ends a pending payout: it was paid, or it failed and its earnings return.
@@ -58,5 +67,46 @@ impl Engine {
         events.push(event);
         self.ledger.transfer(Transfer { debit: LedgerAccount::PayoutPending(account), credit, amount, code }, events);
         Ok(())
+    }
+
+    pub(crate) fn set_payout_policy(
+        &mut self,
+        account: AccountId,
+        policy: PayoutPolicy,
+        at: Timestamp,
+        events: &mut Vec<Event>,
+    ) -> Result<(), RejectReason> {
+        self.known_account(account)?;
+        self.policies.upsert(account, |policies: &mut Policies| policies.payout = policy);
+        events.push(Event::PayoutPolicySet { account, policy });
+        if policy.monthly && self.sweep_at.is_none() {
+            self.set_sweep(next_month(at));
+        }
+        Ok(())
+    }
+
+    fn set_sweep(&mut self, at: Timestamp) {
+        self.sweep_at = Some(at);
+        self.deadlines.set(at, Deadline::Sweep);
+    }
+
+    /// A month began: pays out to everyone who wants that, oldest account first.
+    pub(crate) fn sweep(&mut self, now: Timestamp, events: &mut Vec<Event>) {
+        let monthly = self.policies.map().iter().filter(|(_, policies)| policies.payout.monthly);
+        let payable = |account: &AccountId| {
+            let balance = self.ledger.balance(*account)?;
+            let amount = balance.earned.whole_cents();
+            (balance.owed.0 == 0 && amount.0 > 0).then_some((*account, amount))
+        };
+        let due: Vec<(AccountId, Amount)> = monthly.filter_map(|(account, _)| payable(account)).collect();
+        for (account, amount) in due {
+            self.start_payout(account, amount, events);
+        }
+        self.set_sweep(next_month(now));
+    }
+
+    /// When an account's earnings are paid out without being asked for.
+    pub fn payout_policy(&self, account: AccountId) -> PayoutPolicy {
+        self.policies.get(&account).map_or(PayoutPolicy::default(), |policies| policies.payout)
     }
 }

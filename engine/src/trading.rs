@@ -1,28 +1,31 @@
-//! Orders: placing, matching, resting, cancelling. One order from command to events reads top to bottom.
+//! Orders as their owners see them: placing, replacing, cancelling. Matching is in [`crate::matching`].
 //!
-//! Invariants: what an account holds is the sum over its open bids of price times remaining; no resting
-//! bid and resting ask could trade with each other; trades print at the resting order's price.
+//! One order from command to events reads here from top to bottom: [`Engine::place_order`] checks, accepts, holds,
+//! matches, and lets the rest wait or closes the order.
 
-use crate::book::{AskRank, BidRank, Level};
-use crate::engine::Market;
+use crate::book::{Demand, Offer};
+use crate::deadlines::Deadline;
 use crate::limits::{
-    ACCOUNT_ATOMS_MAX, OPEN_CONTRACTS_PER_ACCOUNT_MAX, OPEN_ORDERS_MAX, OPEN_ORDERS_PER_ACCOUNT_MAX, PRICE_MAX,
+    ACCOUNT_ATOMS_MAX, OPEN_CONTRACTS_MAX, OPEN_CONTRACTS_PER_ACCOUNT_MAX, OPEN_ORDERS_MAX, OPEN_ORDERS_PER_ACCOUNT_MAX,
 };
+use crate::matching::End;
+use crate::orders::{Flags, Fresh, Slot};
 use crate::{
-    AccountId, Amount, CloseReason, ContractId, Engine, Event, InstrumentId, LedgerAccount, Miss, NewOrder, Order,
-    OrderAnswer, OrderId, Price, Quantity, RejectReason, Side, Terms, TimeInForce, Timestamp, Trade, Transfer,
-    TransferCode, invariant,
+    AccountId, Amount, Balance, CloseReason, CreditPolicy, Engine, Event, InstrumentId, InstrumentState, KeyId,
+    LedgerAccount, Miss, NewOrder, Order, OrderAnswer, OrderId, Preference, Quantity, RejectReason, Side, Terms,
+    TimeInForce, Timestamp, Transfer, TransferCode, invariant,
 };
 
-/// A resting order's share of a match, before it is carried out.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Fill {
-    maker: OrderId,
-    quantity: Quantity,
+/// What an order reserves, and how much of it the account must borrow.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Hold {
+    pub(crate) amount: Amount,
+    pub(crate) borrowed: Amount,
 }
 
 impl Engine {
     /// Accepts, holds, matches and rests an order, or refuses it with nothing changed.
+    #[inline(never)]
     pub(crate) fn place_order(
         &mut self,
         new: &NewOrder,
@@ -30,327 +33,426 @@ impl Engine {
         events: &mut Vec<Event>,
     ) -> Result<(), RejectReason> {
         if let Some(client_id) = new.client_id
-            && let Some(answer) = self.answers.get(&(new.account, client_id))
+            && let Some(answer) = self.answers.get(new.account, client_id)
         {
             events.push(Event::OrderRepeated(*answer));
             return Ok(());
         }
-        let mut order = self.check_order(new)?;
-        self.next_order += 1;
-        events.push(Event::OrderAccepted(order));
-        if order.side() == Side::Bid {
-            self.move_hold(order.account, worst_case(&order), TransferCode::Hold, events);
-        }
-        let miss = self.match_order(&mut order, at, events);
-        let filled = Quantity(order.quantity.0 - order.remaining.0);
-        let rests = order.remaining.0 > 0 && order.time_in_force == TimeInForce::Gtc;
-        if rests {
-            self.rest(order, events);
+        let (fresh, hold) = self.check_order(new, at)?;
+        let list = &mut self.ledger.account_mut(new.account).orders;
+        let slot = self.orders.open(&fresh, list);
+        events.push(Event::OrderAccepted(self.accepted(slot, new)));
+        self.take_effect(slot, new);
+        self.hold(new.account, fresh.key, hold, events);
+        let arrives = self.market(new.instrument).book.may_match(new.terms.side(), fresh.ticks);
+        let end = if arrives || new.min_quantity.0 > 0 || new.time_in_force == TimeInForce::Fok {
+            self.match_arrival(slot, new, at, events)
         } else {
-            self.finish_at_once(&order, miss, events);
+            End::Done
+        };
+        let hot = *self.orders.hot(slot);
+        let rests = hot.remaining > 0 && end.lets_rest() && new.time_in_force.may_rest();
+        if rests {
+            events.push(Event::OrderRested { order: OrderId(hot.id), remaining: Quantity(hot.remaining) });
+            self.rest(slot, events);
+        } else {
+            let met = end == End::Met || hot.remaining < hot.quantity;
+            let miss = |engine: &Engine| engine.miss(slot, met);
+            let reason = end.close_reason(hot.remaining).unwrap_or_else(|| CloseReason::Unfilled(miss(self)));
+            self.close_unbooked(slot, reason, events);
         }
-        if let Some(client_id) = order.client_id {
-            let rested = if rests { order.remaining } else { Quantity(0) };
-            let answer = OrderAnswer { order: order.id, seq: self.last_seq, filled, rested };
-            self.answers.insert((order.account, client_id), answer);
+        if let Some(client_id) = new.client_id {
+            let rested = Quantity(if rests { hot.remaining } else { 0 });
+            let filled = Quantity(hot.quantity - hot.remaining);
+            let answer = OrderAnswer { order: OrderId(hot.id), seq: self.last_seq, filled, rested };
+            self.answers.remember(new.account, client_id, answer);
         }
         Ok(())
     }
 
     /// Every rule an order must meet, in the order in which a refusal names them.
-    fn check_order(&self, new: &NewOrder) -> Result<Order, RejectReason> {
-        let balance = self.ledger.balance(new.account).ok_or(RejectReason::UnknownAccount)?;
-        let market = self.market(new.instrument).ok_or(RejectReason::UnknownInstrument)?;
-        let usage = self.usage(new.account);
-        if usage.open_orders >= OPEN_ORDERS_PER_ACCOUNT_MAX {
+    #[inline]
+    fn check_order(&mut self, new: &NewOrder, at: Timestamp) -> Result<(Fresh, Hold), RejectReason> {
+        let account = self.ledger.account(new.account).ok_or(RejectReason::UnknownAccount)?;
+        let index = crate::ids::dense_index(new.instrument.0).ok_or(RejectReason::UnknownInstrument)?;
+        let market = self.markets.get(index).ok_or(RejectReason::UnknownInstrument)?;
+        if market.state != InstrumentState::Open {
+            return Err(RejectReason::InstrumentNotOpen { state: market.state });
+        }
+        let side = new.terms.side();
+        if side == Side::Ask {
+            self.check_breaker(new.account, new.instrument)?;
+        }
+        if account.orders.len >= OPEN_ORDERS_PER_ACCOUNT_MAX {
             return Err(RejectReason::TooManyOrders { max: OPEN_ORDERS_PER_ACCOUNT_MAX });
         }
         if self.orders.len() >= OPEN_ORDERS_MAX {
             return Err(RejectReason::TooManyOrders { max: OPEN_ORDERS_MAX as u32 });
         }
-        if new.terms.side() == Side::Bid && usage.open_contracts >= OPEN_CONTRACTS_PER_ACCOUNT_MAX {
+        if side == Side::Bid && account.open_contracts >= OPEN_CONTRACTS_PER_ACCOUNT_MAX {
             return Err(RejectReason::TooManyContracts { max: OPEN_CONTRACTS_PER_ACCOUNT_MAX });
         }
-        let quantity_max = market.spec.quantity_max;
-        if new.quantity.0 == 0 || new.quantity > quantity_max {
-            return Err(RejectReason::QuantityOutOfRange { max: quantity_max });
+        if self.contracts.len() >= OPEN_CONTRACTS_MAX {
+            return Err(RejectReason::TooManyContracts { max: OPEN_CONTRACTS_MAX as u32 });
         }
-        if new.limit.is_none() && new.time_in_force != TimeInForce::Ioc {
-            return Err(RejectReason::MarketOrderMustBeImmediate);
+        market.check_quantity(new.quantity)?;
+        check_terms(new, at)?;
+        let ticks = match new.limit {
+            Some(limit) => market.ticks(limit)?,
+            None if side == Side::Bid => (market.spec().reference_price.0 / market.spec().tick.0) as u32,
+            None => 1,
+        };
+        let tracked = self.tracked_key(new.account, new.key);
+        let mut hold = Hold::default();
+        match side {
+            Side::Bid => {
+                let amount = market.hold(ticks, new.quantity.0)?;
+                hold = self.check_spending(new.account, tracked, amount, at)?;
+            }
+            Side::Ask => market.check_size(ticks, new.quantity.0)?,
         }
-        let price = check_price(new, market)?;
-        let notional = price.notional(new.quantity).filter(|amount| amount.0 <= ACCOUNT_ATOMS_MAX);
-        let needed = notional.ok_or(RejectReason::NotionalTooLarge { max: Amount(ACCOUNT_ATOMS_MAX) })?;
-        if new.terms.side() == Side::Bid && needed > balance.available {
-            return Err(RejectReason::InsufficientCredits { needed, available: balance.available });
+        if new.post_only {
+            self.check_post_only(new, ticks)?;
         }
-        Ok(Order {
-            id: OrderId(self.next_order),
+        let fresh = Fresh {
             account: new.account,
             instrument: new.instrument,
+            key: tracked,
+            ticks,
+            quantity: new.quantity.0,
+            time_in_force: new.time_in_force,
+            post_only: new.post_only,
+            cancel_on_disconnect: new.cancel_on_disconnect,
+            self_trade: new.self_trade,
+            terms: new.terms,
+        };
+        Ok((fresh, hold))
+    }
+
+    /// What a bid of `needed` would reserve, unless a spending limit or the balance is in the way.
+    #[inline]
+    pub(crate) fn check_spending(
+        &mut self,
+        account: AccountId,
+        key: KeyId,
+        needed: Amount,
+        at: Timestamp,
+    ) -> Result<Hold, RejectReason> {
+        let own = invariant(self.ledger.account(account), "the account was found above");
+        let balance = own.balance;
+        if self.ledger.is_limited(account) {
+            if let Some(key) = self.keys.get(&(account, key)) {
+                key.check(needed, at)?;
+            }
+            self.spending.check(account, Amount(balance.held.0 + balance.escrow.0), needed, at)?;
+        }
+        if balance.owed.0 > 0 || needed > balance.available {
+            return self.check_credit(account, &balance, needed);
+        }
+        Ok(Hold { amount: needed, borrowed: Amount::ZERO })
+    }
+
+    /// What an account that owes, or has too little, may still reserve.
+    #[cold]
+    fn check_credit(&self, account: AccountId, balance: &Balance, needed: Amount) -> Result<Hold, RejectReason> {
+        let cap = self.credit_policy(account).overage_cap;
+        if balance.owed > cap {
+            return Err(RejectReason::AccountInDebt { owed: balance.owed, max: cap });
+        }
+        let line = cap.0 - balance.owed.0;
+        let available = Amount(balance.available.0 + line); // Each at most half of what 63 bits hold.
+        if needed > available {
+            return Err(RejectReason::InsufficientCredits { needed, available });
+        }
+        let borrowed = Amount((needed.0 - balance.available.0).max(0));
+        if !self.ledger.has_room(account, borrowed) {
+            return Err(RejectReason::BalanceTooLarge { max: Amount(ACCOUNT_ATOMS_MAX) });
+        }
+        Ok(Hold { amount: needed, borrowed })
+    }
+
+    /// How far an account may spend beyond its credits.
+    pub fn credit_policy(&self, account: AccountId) -> CreditPolicy {
+        self.policies.get(&account).map_or(CreditPolicy::default(), |policies| policies.credit)
+    }
+
+    #[cold]
+    fn check_post_only(&self, new: &NewOrder, ticks: u32) -> Result<(), RejectReason> {
+        let market = self.market(new.instrument);
+        let taken = match new.terms {
+            Terms::Bid { .. } => market.book.best_ask(&self.orders, &demand(&new.terms, ticks, new.quantity.0)),
+            Terms::Ask { attributes } => {
+                let (latency_ms, throughput_tps) =
+                    self.effective(new.account, new.instrument, attributes.latency_ms, attributes.throughput_tps);
+                let category = [attributes.gpu.bit(), attributes.region.bit(), attributes.precision.bit()];
+                let offer = Offer { ticks, latency_ms, throughput_tps, category, units: new.quantity.0 };
+                market.book.best_bid(&self.orders, &offer)
+            }
+        };
+        taken.map_or(Ok(()), |maker| Err(self.would_take(maker)))
+    }
+
+    pub(crate) fn would_take(&self, maker: Slot) -> RejectReason {
+        let hot = self.orders.hot(maker);
+        RejectReason::PostOnlyWouldTake { price: self.market(hot.instrument).price(hot.ticks) }
+    }
+
+    /// The event's view of an order that was just accepted.
+    #[inline]
+    fn accepted(&self, slot: Slot, new: &NewOrder) -> Order {
+        let hot = self.orders.hot(slot);
+        Order {
+            id: OrderId(hot.id),
+            account: new.account,
+            key: new.key,
+            instrument: new.instrument,
             client_id: new.client_id,
-            price,
+            price: self.market(new.instrument).price(hot.ticks),
             quantity: new.quantity,
             remaining: new.quantity,
             time_in_force: new.time_in_force,
+            post_only: new.post_only,
+            cancel_on_disconnect: new.cancel_on_disconnect,
+            self_trade: new.self_trade,
             terms: new.terms,
-        })
-    }
-
-    /// Trades an arriving order with what rests; says what it lacked, for the case that units are left.
-    fn match_order(&mut self, taker: &mut Order, at: Timestamp, events: &mut Vec<Event>) -> Miss {
-        let mut fills = std::mem::take(&mut self.fills);
-        let miss = self.find_fills(taker, &mut fills);
-        self.carry_out(taker, fills, at, events);
-        miss
-    }
-
-    fn carry_out(&mut self, taker: &mut Order, fills: Vec<Fill>, at: Timestamp, events: &mut Vec<Event>) {
-        for fill in &fills {
-            self.trade(taker, *fill, at, events);
-        }
-        self.fills = fills; // Kept for its capacity.
-    }
-
-    /// Chooses the resting orders that `taker` trades with, best first. Changes nothing.
-    fn find_fills(&self, taker: &Order, fills: &mut Vec<Fill>) -> Miss {
-        fills.clear();
-        let book = &invariant(self.market(taker.instrument), "an order's instrument is listed").book;
-        match taker.terms {
-            Terms::Bid { constraints, single } => {
-                let candidates = book.asks().take_while(|rank| rank.price <= taker.price);
-                let accepts = |ask: &Order, wanted: Quantity| match ask.terms {
-                    Terms::Ask { attributes } if !constraints.accept(&attributes) => Err(Miss::Constraints),
-                    Terms::Ask { .. } if single && ask.remaining < wanted => Err(Miss::Capacity),
-                    Terms::Ask { .. } | Terms::Bid { .. } => Ok(ask.remaining.min(wanted)),
-                };
-                let floor = if book.asks().next().is_some() { Miss::Price } else { Miss::EmptyBook };
-                self.choose(taker.remaining, floor, candidates.map(|rank| rank.order), accepts, fills)
-            }
-            Terms::Ask { attributes } => {
-                let candidates = book.bids().take_while(|rank| rank.price() >= taker.price);
-                let accepts = |bid: &Order, offered: Quantity| match bid.terms {
-                    Terms::Bid { constraints, .. } if !constraints.accept(&attributes) => Err(Miss::Constraints),
-                    Terms::Bid { single, .. } if single && offered < bid.remaining => Err(Miss::Capacity),
-                    Terms::Bid { .. } | Terms::Ask { .. } => Ok(bid.remaining.min(offered)),
-                };
-                let floor = if book.bids().next().is_some() { Miss::Price } else { Miss::EmptyBook };
-                self.choose(taker.remaining, floor, candidates.map(|rank| rank.order), accepts, fills)
-            }
         }
     }
 
-    /// Walks candidates in priority order and takes from each what `accepts` allows until `left` is used up.
-    fn choose(
-        &self,
-        mut left: Quantity,
-        floor: Miss,
-        candidates: impl Iterator<Item = OrderId>,
-        accepts: impl Fn(&Order, Quantity) -> Result<Quantity, Miss>,
-        fills: &mut Vec<Fill>,
-    ) -> Miss {
-        let mut nearest = floor;
-        for maker in candidates {
-            if left.0 == 0 {
-                break;
-            }
-            let resting = invariant(self.orders.get(&maker), "every rank in a book is an open order");
-            match accepts(resting, left) {
-                Ok(quantity) => {
-                    left.0 -= quantity.0;
-                    nearest = Miss::Capacity;
-                    fills.push(Fill { maker, quantity });
-                }
-                Err(miss) => nearest = nearest.max(miss),
-            }
+    /// Sets an order's deadline, and an ask's effective attributes.
+    #[inline]
+    fn take_effect(&mut self, slot: Slot, new: &NewOrder) {
+        if let TimeInForce::Gtd(until) = new.time_in_force {
+            self.deadlines.set(until, Deadline::Order(OrderId(self.orders.hot(slot).id)));
         }
-        nearest
-    }
-
-    /// Carries out one fill: the maker shrinks or leaves, money moves to escrow, a contract opens.
-    fn trade(&mut self, taker: &mut Order, fill: Fill, at: Timestamp, events: &mut Vec<Event>) {
-        let quantity = fill.quantity;
-        let maker = *invariant(self.orders.get(&fill.maker), "a chosen maker is open");
-        taker.remaining.0 -= quantity.0;
-        let (bid, ask) = match taker.side() {
-            Side::Bid => (*taker, maker),
-            Side::Ask => (maker, *taker),
-        };
-        let ttl_ns = invariant(self.market(taker.instrument), "an order's instrument is listed").spec.contract_ttl_ns;
-        let trade = Trade {
-            contract: ContractId(self.next_contract),
-            instrument: taker.instrument,
-            bid: bid.id,
-            ask: ask.id,
-            buyer: bid.account,
-            provider: ask.account,
-            taker: taker.side(),
-            price: maker.price,
-            quantity,
-            expires_at: Timestamp(at.0.saturating_add(ttl_ns)),
-        };
-        self.next_contract += 1;
-        events.push(Event::Traded(trade));
-        self.fill_maker(maker, quantity, events);
-        self.escrow(&bid, &trade, events);
-        self.open_contract(&trade);
-    }
-
-    /// Takes the fill off the resting order and its level.
-    fn fill_maker(&mut self, maker: Order, quantity: Quantity, events: &mut Vec<Event>) {
-        let left = Quantity(maker.remaining.0 - quantity.0);
-        let level = if left.0 == 0 {
-            self.forget(&maker)
-        } else {
-            invariant(self.orders.get_mut(&maker.id), "a chosen maker is open").remaining = left;
-            self.market_mut(maker.instrument).book.reduce(maker.side(), maker.price, quantity)
-        };
-        if left.0 == 0 {
-            events.push(Event::OrderClosed { order: maker.id, remaining: left, reason: CloseReason::Filled });
+        if new.terms.side() == Side::Ask && self.market(new.instrument).has_records {
+            self.refresh_attributes(slot);
         }
-        events.push(level_changed(&maker, level));
     }
 
-    /// Moves a trade's price into escrow and frees what the bid held above it.
-    fn escrow(&mut self, bid: &Order, trade: &Trade, events: &mut Vec<Event>) {
-        let paid = invariant(trade.price.notional(trade.quantity), "a fill costs no more than its hold");
-        let held = invariant(bid.price.notional(trade.quantity), "a fill's hold is part of the order's");
-        let transfer = Transfer {
-            debit: LedgerAccount::Held(bid.account),
-            credit: LedgerAccount::Escrow(bid.account),
-            amount: paid,
-            code: TransferCode::Escrow,
-        };
-        self.ledger.transfer(transfer, events);
-        self.move_hold(bid.account, Amount(held.0 - paid.0), TransferCode::Release, events);
+    /// Reserves what a bid needs.
+    #[inline]
+    pub(crate) fn hold(&mut self, account: AccountId, key: KeyId, hold: Hold, events: &mut Vec<Event>) {
+        if hold.borrowed.0 > 0 {
+            let transfer = Transfer {
+                debit: LedgerAccount::Receivable(account),
+                credit: LedgerAccount::Available(account),
+                amount: hold.borrowed,
+                code: TransferCode::Overage,
+            };
+            self.ledger.transfer(transfer, events);
+        }
+        if hold.amount.0 > 0 {
+            self.move_hold(account, key, hold.amount, TransferCode::Hold, events);
+        }
     }
 
-    /// Puts what is left of an order into its book.
-    fn rest(&mut self, order: Order, events: &mut Vec<Event>) {
-        let book = &mut self.market_mut(order.instrument).book;
-        let level = match order.terms {
-            Terms::Ask { attributes } => {
-                book.insert_ask(AskRank::new(order.price, &attributes, order.id), order.remaining)
-            }
-            Terms::Bid { .. } => book.insert_bid(BidRank::new(order.price, order.id), order.remaining),
-        };
-        self.orders.insert(order.id, order);
-        self.usage_mut(order.account).open_orders += 1;
-        events.push(Event::OrderRested { order: order.id, remaining: order.remaining });
-        events.push(level_changed(&order, level));
+    /// Frees part of what a bid holds.
+    #[inline]
+    pub(crate) fn release(&mut self, account: AccountId, key: KeyId, amount: Amount, events: &mut Vec<Event>) {
+        if amount.0 > 0 {
+            self.move_hold(account, key, amount, TransferCode::Release, events);
+        }
     }
 
-    /// Ends an order that never rested.
-    fn finish_at_once(&mut self, order: &Order, miss: Miss, events: &mut Vec<Event>) {
-        let reason = if order.remaining.0 == 0 { CloseReason::Filled } else { CloseReason::Unfilled(miss) };
-        events.push(Event::OrderClosed { order: order.id, remaining: order.remaining, reason });
-        self.release_rest(order, events);
+    #[inline]
+    fn move_hold(
+        &mut self,
+        account: AccountId,
+        key: KeyId,
+        amount: Amount,
+        code: TransferCode,
+        events: &mut Vec<Event>,
+    ) {
+        let (available, held) = (LedgerAccount::Available(account), LedgerAccount::Held(account));
+        let holding = code == TransferCode::Hold;
+        let (debit, credit) = if holding { (available, held) } else { (held, available) };
+        self.ledger.transfer(Transfer { debit, credit, amount, code }, events);
+        self.reserve_for_key(account, key, if holding { amount.0 } else { -amount.0 });
+    }
+
+    /// Puts an order into its book, at the back; an ask whose provider may not trade is parked instead.
+    #[inline(always)]
+    pub(crate) fn rest(&mut self, slot: Slot, events: &mut Vec<Event>) {
+        let hot = self.orders.hot(slot);
+        let (account, instrument, side, ticks) = (hot.account, hot.instrument, hot.flags.side(), hot.ticks);
+        if side == Side::Ask && self.is_suspended(account, instrument) {
+            self.orders.hot_mut(slot).flags.set(Flags::PARKED, true);
+            return;
+        }
+        let (market, orders) = self.market_and_orders(instrument);
+        let totals = market.book.insert(orders, slot);
+        market.tell_level(instrument, side, ticks, totals, events);
+    }
+
+    /// Takes an order out of its book, if it is in it.
+    #[inline(always)]
+    pub(crate) fn unbook(&mut self, slot: Slot, events: &mut Vec<Event>) {
+        let hot = self.orders.hot(slot);
+        let (instrument, side, ticks) = (hot.instrument, hot.flags.side(), hot.ticks);
+        if !hot.flags.has(Flags::BOOKED) {
+            return;
+        }
+        let (market, orders) = self.market_and_orders(instrument);
+        let totals = market.book.remove(orders, slot);
+        market.tell_level(instrument, side, ticks, totals, events);
+    }
+
+    /// Closes an order that is not in its book.
+    #[inline]
+    pub(crate) fn close_unbooked(&mut self, slot: Slot, reason: CloseReason, events: &mut Vec<Event>) {
+        let hot = self.orders.hot(slot);
+        events.push(Event::OrderClosed { order: OrderId(hot.id), remaining: Quantity(hot.remaining), reason });
+        self.end(slot, events);
+    }
+
+    /// Closes an order wherever it is.
+    #[inline]
+    pub(crate) fn close_order(&mut self, slot: Slot, reason: CloseReason, events: &mut Vec<Event>) {
+        let hot = self.orders.hot(slot);
+        events.push(Event::OrderClosed { order: OrderId(hot.id), remaining: Quantity(hot.remaining), reason });
+        self.unbook(slot, events);
+        self.end(slot, events);
+    }
+
+    /// Frees an order's slot and what it still holds.
+    #[inline]
+    pub(crate) fn end(&mut self, slot: Slot, events: &mut Vec<Event>) {
+        let hot = self.orders.hot(slot);
+        let (id, account, flags) = (OrderId(hot.id), hot.account, hot.flags);
+        if flags.has(Flags::DATED) {
+            self.deadlines.clear(self.orders.cold(slot).expires_at, Deadline::Order(id));
+        }
+        if flags.side() == Side::Bid {
+            self.release(account, self.orders.key(slot), self.held_by(slot), events);
+        }
+        self.orders.close(slot, &mut self.ledger.account_mut(account).orders);
+    }
+
+    /// What an open bid holds.
+    #[inline]
+    pub(crate) fn held_by(&self, slot: Slot) -> Amount {
+        let hot = self.orders.hot(slot);
+        self.market(hot.instrument).held(hot.ticks, hot.remaining)
     }
 
     /// Cancels an open order of the account.
+    #[inline(never)]
     pub(crate) fn cancel_order(
         &mut self,
         account: AccountId,
         id: OrderId,
         events: &mut Vec<Event>,
     ) -> Result<(), RejectReason> {
-        let order = *self.orders.get(&id).filter(|order| order.account == account).ok_or(RejectReason::UnknownOrder)?;
-        let level = self.forget(&order);
-        let reason = CloseReason::Cancelled;
-        events.push(Event::OrderClosed { order: id, remaining: order.remaining, reason });
-        events.push(level_changed(&order, level));
-        self.release_rest(&order, events);
+        let slot = self.orders.find_own(account, id).ok_or(RejectReason::UnknownOrder)?;
+        let state = self.market(self.orders.hot(slot).instrument).state;
+        if state == InstrumentState::Halted {
+            return Err(RejectReason::InstrumentNotOpen { state });
+        }
+        self.close_order(slot, CloseReason::Cancelled, events);
         Ok(())
     }
 
-    /// Returns units of a closed contract to the ask they came from, if it still rests. They come back as
-    /// arriving capacity: a bid that waited for it trades at once.
-    pub(crate) fn restore_quote(&mut self, id: OrderId, units: Quantity, at: Timestamp, events: &mut Vec<Event>) {
-        let Some(ask) = self.orders.get_mut(&id) else { return };
-        ask.remaining.0 += units.0;
-        assert!(ask.remaining <= ask.quantity, "a quote never grows beyond what it offered");
-        let mut ask = *ask;
-        let level = self.market_mut(ask.instrument).book.restore(Side::Ask, ask.price, units);
-        events.push(Event::QuoteRestored { order: id, remaining: ask.remaining });
-        events.push(level_changed(&ask, level));
-        let mut fills = std::mem::take(&mut self.fills);
-        self.find_fills(&ask, &mut fills);
-        if fills.is_empty() {
-            self.fills = fills;
-            return; // Nearly always: only a bid that this quote was too small for can be waiting.
+    /// Cancels an account's orders, oldest first.
+    pub(crate) fn cancel_orders(
+        &mut self,
+        account: AccountId,
+        instrument: Option<InstrumentId>,
+        side: Option<Side>,
+        events: &mut Vec<Event>,
+    ) -> Result<(), RejectReason> {
+        self.known_account(account)?;
+        if let Some(instrument) = instrument {
+            self.known_market_mut(instrument)?;
         }
-        let level = self.forget(&ask);
-        events.push(level_changed(&ask, level));
-        self.carry_out(&mut ask, fills, at, events);
-        if ask.remaining.0 > 0 {
-            self.rest(ask, events);
-        } else {
-            events.push(Event::OrderClosed { order: id, remaining: Quantity(0), reason: CloseReason::Filled });
-        }
-    }
-
-    /// Takes a resting order out of the book and the table; returns its level's new totals.
-    fn forget(&mut self, order: &Order) -> Level {
-        let known = self.orders.remove(&order.id);
-        assert!(known.is_some(), "only an open order leaves");
-        self.usage_mut(order.account).open_orders -= 1;
-        let book = &mut self.market_mut(order.instrument).book;
-        match order.terms {
-            Terms::Ask { attributes } => {
-                book.remove_ask(AskRank::new(order.price, &attributes, order.id), order.remaining)
-            }
-            Terms::Bid { .. } => book.remove_bid(BidRank::new(order.price, order.id), order.remaining),
-        }
-    }
-
-    /// Frees what a bid still holds.
-    fn release_rest(&mut self, order: &Order, events: &mut Vec<Event>) {
-        if order.side() == Side::Bid {
-            self.move_hold(order.account, worst_case(order), TransferCode::Release, events);
-        }
-    }
-
-    fn move_hold(&mut self, account: AccountId, amount: Amount, code: TransferCode, events: &mut Vec<Event>) {
-        let (available, held) = (LedgerAccount::Available(account), LedgerAccount::Held(account));
-        let (debit, credit) = if code == TransferCode::Hold { (available, held) } else { (held, available) };
-        self.ledger.transfer(Transfer { debit, credit, amount, code }, events);
-    }
-
-    fn market_mut(&mut self, id: InstrumentId) -> &mut Market {
-        let index = crate::ids::dense_index(id.0).and_then(|index| self.markets.get_mut(index));
-        invariant(index, "an order's instrument is listed")
-    }
-}
-
-/// The limit an order trades at: its own, or for a market order the instrument's.
-fn check_price(new: &NewOrder, market: &Market) -> Result<Price, RejectReason> {
-    let tick = market.spec.tick;
-    let Some(price) = new.limit else {
-        return Ok(match new.terms.side() {
-            Side::Bid => market.spec.reference_price,
-            Side::Ask => tick,
+        let victims = self.own_orders(account, |engine, slot| {
+            let hot = engine.orders.hot(slot);
+            instrument.is_none_or(|wanted| wanted == hot.instrument)
+                && side.is_none_or(|wanted| wanted == hot.flags.side())
+                && engine.market(hot.instrument).state != InstrumentState::Halted
         });
-    };
-    if price < tick || price.0 > PRICE_MAX {
-        return Err(RejectReason::PriceOutOfRange { min: tick, max: Price(PRICE_MAX) });
+        for slot in &victims {
+            self.close_order(*slot, CloseReason::Cancelled, events);
+        }
+        events.push(Event::OrdersCancelled { account, count: victims.len() as u32 }); // OPEN_ORDERS_PER_ACCOUNT_MAX.
+        Ok(())
     }
-    if !price.0.is_multiple_of(tick.0) {
-        return Err(RejectReason::PriceOffTick { tick });
+
+    /// Slots of an account's orders that `wanted` picks, oldest first.
+    pub(crate) fn own_orders(&self, account: AccountId, wanted: impl Fn(&Engine, Slot) -> bool) -> Vec<Slot> {
+        let Some(own) = self.ledger.account(account) else { return Vec::new() };
+        self.orders.of_account(&own.orders).filter(|slot| wanted(self, *slot)).collect()
     }
-    Ok(price)
+
+    /// What an immediate order lacked in the book it met: capacity, if it `met` anything.
+    #[cold]
+    fn miss(&self, slot: Slot, met: bool) -> Miss {
+        let hot = self.orders.hot(slot);
+        let (book, side) = (&self.market(hot.instrument).book, hot.flags.side());
+        let other = if side == Side::Bid { Side::Ask } else { Side::Bid };
+        if met {
+            Miss::Capacity
+        } else if book.orders(other) == 0 {
+            Miss::EmptyBook
+        } else if !book.reaches(side, hot.ticks) {
+            Miss::Price
+        } else if self.counterpart_whatever_size(slot).is_none() {
+            Miss::Constraints
+        } else {
+            Miss::Capacity
+        }
+    }
+
+    /// An order's time is up.
+    pub(crate) fn expire_order(&mut self, order: OrderId, events: &mut Vec<Event>) {
+        let slot = invariant(self.orders.find(order), "a closed order has no deadline");
+        self.close_order(slot, CloseReason::Expired, events);
+    }
 }
 
-/// What an open bid holds: its limit for every unit left.
-fn worst_case(order: &Order) -> Amount {
-    invariant(order.price.notional(order.remaining), "checked when the order was accepted")
+/// What a bid with these terms looks for.
+#[inline]
+pub(crate) fn demand(terms: &Terms, ticks: u32, units: u64) -> Demand {
+    match terms {
+        Terms::Bid { constraints, preference, single } => Demand {
+            ticks,
+            latency_max_ms: constraints.max_latency_ms.unwrap_or(u32::MAX),
+            throughput_min_tps: constraints.min_throughput_tps.unwrap_or(0),
+            category: [constraints.gpus, constraints.regions, constraints.precisions],
+            units: if *single { units } else { 0 },
+            preference: *preference,
+        },
+        Terms::Ask { .. } => Demand {
+            ticks,
+            latency_max_ms: u32::MAX,
+            throughput_min_tps: 0,
+            category: [0; 3],
+            units: 0,
+            preference: Preference::Price,
+        },
+    }
 }
 
-fn level_changed(order: &Order, level: Level) -> Event {
-    Event::LevelChanged {
-        instrument: order.instrument,
-        side: order.side(),
-        price: order.price,
-        quantity: level.quantity,
-        orders: level.orders,
+/// Rules between an order's own fields.
+#[inline]
+fn check_terms(new: &NewOrder, at: Timestamp) -> Result<(), RejectReason> {
+    if new.min_quantity > new.quantity {
+        return Err(RejectReason::MinQuantityOutOfRange { max: new.quantity });
     }
+    if new.limit.is_none() && new.time_in_force.may_rest() {
+        return Err(RejectReason::MarketOrderMustBeImmediate);
+    }
+    if new.post_only && (!new.time_in_force.may_rest() || new.min_quantity.0 > 0) {
+        return Err(RejectReason::PostOnlyMustRest);
+    }
+    if let TimeInForce::Gtd(until) = new.time_in_force
+        && until <= at
+    {
+        return Err(RejectReason::ExpiryInPast { now: at });
+    }
+    if let Terms::Bid { preference: Preference::Weights { price, latency, throughput }, .. } = new.terms
+        && (price == 0 || latency == 0 || throughput == 0)
+    {
+        return Err(RejectReason::InvalidWeights);
+    }
+    Ok(())
 }

@@ -95,10 +95,11 @@ impl App {
     }
 }
 
-/// The answer to a command that was not refused.
+/// The answer to a command that was not refused. Deadlines that had come took effect before the command, so their
+/// events may stand before its own: who reads them must know its own by name. A refusal is always the last.
 fn accepted(ack: Ack) -> Result<Ack, ApiError> {
-    match ack.events.as_slice() {
-        [Event::Rejected(reason)] => Err((*reason).into()),
+    match ack.events.last() {
+        Some(Event::Rejected(reason)) => Err((*reason).into()),
         _ => Ok(ack),
     }
 }

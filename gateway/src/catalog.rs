@@ -1,6 +1,6 @@
 //! Instruments by name and by number, in memory: every request asks for one.
 
-use gollem_engine::{InstrumentId, InstrumentSpec};
+use gollem_engine::InstrumentId;
 use gollem_projections::InstrumentRow;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
@@ -19,16 +19,16 @@ impl Catalog {
     pub(crate) fn new(rows: Vec<InstrumentRow>) -> Catalog {
         let catalog = Catalog::default();
         for row in rows {
-            catalog.add(row.id, row.spec);
+            catalog.add(row);
         }
         catalog
     }
 
-    pub(crate) fn add(&self, id: InstrumentId, spec: InstrumentSpec) {
-        let row = Arc::new(InstrumentRow { id, spec });
+    pub(crate) fn add(&self, row: InstrumentRow) {
+        let row = Arc::new(row);
         let mut listed = self.0.write().unwrap_or_else(PoisonError::into_inner);
         listed.by_symbol.insert(row.spec.symbol.as_str().to_owned(), Arc::clone(&row));
-        listed.by_id.insert(id, row);
+        listed.by_id.insert(row.id, row);
     }
 
     pub(crate) fn by_symbol(&self, symbol: &str) -> Option<Arc<InstrumentRow>> {

@@ -3,7 +3,10 @@
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use gollem_engine::{InstrumentField, Miss, RejectReason};
+use gollem_engine::limits::{
+    BAND_BPS_MAX, CONTRACT_TTL_NS_MAX, FEE_BPS_MAX, LEVELS_MAX, QUANTITY_MAX, REBATE_BPS_MAX, TOLERANCE_BPS_MAX,
+};
+use gollem_engine::{Amount, Breaker, InstrumentField, InstrumentState, KeyLimit, Miss, RejectReason};
 use gollem_projections::StoreError;
 use gollem_sequencer::SubmitError;
 use serde_json::json;
@@ -54,6 +57,24 @@ impl ApiError {
     /// 503: come back.
     pub fn unavailable(code: &'static str, message: impl Into<String>) -> ApiError {
         ApiError::new(StatusCode::SERVICE_UNAVAILABLE, SERVER, code, message)
+    }
+
+    /// 409: right by itself, but not as things stand.
+    fn conflict(param: Option<&str>, code: &'static str, message: impl Into<String>) -> ApiError {
+        let error = ApiError::new(StatusCode::CONFLICT, INVALID, code, message);
+        ApiError { param: param.map(str::to_owned), ..error }
+    }
+
+    /// 402: the money, or the permission to spend it, is missing.
+    fn quota(code: &'static str, message: impl Into<String>) -> ApiError {
+        ApiError::new(StatusCode::PAYMENT_REQUIRED, "insufficient_quota", code, message)
+    }
+
+    /// 409: a caller who offers the model does not buy from itself.
+    pub(crate) fn own_ask() -> ApiError {
+        let message = "the best ask within the limits is your own, and a call does not buy from its own account; \
+                       withdraw it, or call with limits that it does not meet";
+        ApiError::conflict(None, "own_ask", message)
     }
 
     /// 502: the matched provider did not deliver.
@@ -141,23 +162,28 @@ impl From<RejectReason> for ApiError {
             RejectReason::TooManyContracts { max } => too_many("open contracts; let some settle first", max),
             RejectReason::InvalidInstrument { field } => invalid_instrument(field),
             RejectReason::SymbolTaken => {
-                let message = "another instrument has this symbol";
-                let error = ApiError::new(StatusCode::CONFLICT, INVALID, "symbol_taken", message);
-                ApiError { param: Some("symbol".into()), ..error }
+                ApiError::conflict(Some("symbol"), "symbol_taken", "another instrument has this symbol")
             }
             RejectReason::PurchaseOutOfRange { .. } => {
                 ApiError::invalid("amount_usd", "amount_usd must be between 1.00 and 1000.00")
             }
             RejectReason::BalanceTooLarge { max } => {
-                ApiError::invalid("amount_usd", format!("an account may own at most {} credits", credits(max)))
+                let message = format!("an account may own at most {} credits", credits(max));
+                ApiError::new(StatusCode::BAD_REQUEST, INVALID, "balance_too_large", message)
             }
             RejectReason::ReferenceConflict => {
                 let message = "this reference was used for another account or amount";
-                let error = ApiError::new(StatusCode::CONFLICT, INVALID, "reference_conflict", message);
-                ApiError { param: Some("reference".into()), ..error }
+                ApiError::conflict(Some("reference"), "reference_conflict", message)
             }
-            RejectReason::QuantityOutOfRange { max } => {
-                ApiError::invalid("quantity", format!("quantity must be between 1 and {} units", max.0))
+            RejectReason::QuantityOutOfRange { min, max } => {
+                ApiError::invalid("quantity", format!("quantity must be between {} and {} units", min.0, max.0))
+            }
+            RejectReason::QuantityOffLot { lot } => {
+                ApiError::invalid("quantity", format!("quantity must be a multiple of {} units", lot.0))
+            }
+            RejectReason::MinQuantityOutOfRange { max } => {
+                let message = format!("min_quantity may be at most the order's quantity, {} units", max.0);
+                ApiError::invalid("min_quantity", message)
             }
             RejectReason::PriceOutOfRange { min, max } => {
                 let (min, max) = (credits_per_unit(min), credits_per_unit(max));
@@ -167,16 +193,62 @@ impl From<RejectReason> for ApiError {
                 let tick = credits_per_unit(tick);
                 ApiError::invalid("price", format!("price must be a multiple of {tick} credits per unit"))
             }
+            RejectReason::PriceOutsideBand { min, max } => {
+                let (min, max) = (credits_per_unit(min), credits_per_unit(max));
+                let band = "the band around the model's reference price";
+                ApiError::invalid("price", format!("price must be between {min} and {max} credits per unit: {band}"))
+            }
             RejectReason::NotionalTooLarge { max } => {
                 ApiError::invalid("quantity", format!("price times quantity may be at most {} credits", credits(max)))
             }
             RejectReason::MarketOrderMustBeImmediate => {
-                ApiError::invalid("time_in_force", "a market order must have time_in_force \"ioc\"")
+                ApiError::invalid("time_in_force", "a market order must have time_in_force \"ioc\" or \"fok\"")
+            }
+            RejectReason::PostOnlyMustRest => {
+                let message = "a post_only order must have time_in_force \"gtc\" or \"gtd\" and no min_quantity";
+                ApiError::invalid("post_only", message)
+            }
+            RejectReason::PostOnlyWouldTake { price } => {
+                let message = format!(
+                    "this post_only order would trade at once, first at {} credits per unit",
+                    credits_per_unit(price)
+                );
+                ApiError::conflict(Some("price"), "post_only_would_take", message)
+            }
+            RejectReason::ExpiryInPast { now } => {
+                let message = format!("expires_at_us must be in the future; now is {}", now.0 / 1_000);
+                ApiError::invalid("expires_at_us", message)
+            }
+            RejectReason::InvalidWeights => {
+                ApiError::invalid("preference", "each weight of a preference must be at least 1")
+            }
+            RejectReason::InstrumentNotOpen { state } => not_open(state),
+            RejectReason::ProviderSuspended { breaker } => suspended(breaker),
+            RejectReason::NothingToReplace => ApiError::invalid("body", "a replacement must name price or quantity"),
+            RejectReason::TimerOutOfRange { max_ns } => {
+                let message = format!("a timer must be longer than 0 and at most {} seconds", max_ns / 1_000_000_000);
+                ApiError::invalid("after_ms", message)
             }
             RejectReason::InsufficientCredits { needed, available } => {
                 let (needed, available) = (credits(needed), credits(available));
                 let message = format!("this needs {needed} credits at its limit and {available} are available");
-                ApiError::new(StatusCode::PAYMENT_REQUIRED, "insufficient_quota", "insufficient_credits", message)
+                ApiError::quota("insufficient_credits", message)
+            }
+            RejectReason::AccountInDebt { owed, max } => {
+                let (owed, max) = (credits(owed), credits(max));
+                let message = format!("this account owes {owed} credits and may owe {max} for this; buy credits first");
+                ApiError::quota("account_in_debt", message)
+            }
+            RejectReason::KeyLimitExceeded { limit, max, committed } => {
+                let limit = match limit {
+                    KeyLimit::Daily => "daily limit",
+                    KeyLimit::Monthly => "monthly limit",
+                    KeyLimit::Hard => "limit",
+                };
+                spending_limit(&format!("this API key's {limit}"), max, committed)
+            }
+            RejectReason::GuardRailExceeded { minutes, max, committed } => {
+                spending_limit(&format!("this account's limit for {minutes} minutes"), max, committed)
             }
             RejectReason::DeliveryExceedsContract { remaining } => {
                 ApiError::invalid("quantity", format!("the contract has {} units left", remaining.0))
@@ -188,19 +260,89 @@ impl From<RejectReason> for ApiError {
             RejectReason::PayoutNotWholeCents => {
                 ApiError::invalid("amount_usd", "amount_usd must be a whole number of cents")
             }
+            RejectReason::UnknownPurchase => {
+                ApiError::not_found("purchase", "purchase_not_found", "no purchase has this reference")
+            }
+            RejectReason::RefundOutOfRange { max } => {
+                let max = crate::money::dollars(max.0.into());
+                let message = format!("amount_usd must be above 0 and at most what is left of the purchase, {max:.2}");
+                ApiError::invalid("amount_usd", message)
+            }
+            RejectReason::UnknownDispute => {
+                ApiError::not_found("reference", "dispute_not_found", "no dispute has this reference")
+            }
+            RejectReason::DisputeResolvedBefore => {
+                let message = "this dispute was resolved the other way before";
+                ApiError::conflict(Some("reference"), "dispute_resolved", message)
+            }
+            RejectReason::UnknownGuardRail { count } => {
+                ApiError::invalid("window", format!("window must be one of the {count} spending windows"))
+            }
+            RejectReason::TooManyKeys { max } => too_many("API keys of an account with spending limits", max),
+            RejectReason::LimitOutOfRange { max } => {
+                ApiError::invalid("limit", format!("a limit must be between 0 and {} credits", credits(max)))
+            }
+            RejectReason::KeyNotNumbered => ApiError::invalid("key", "this key takes no spending limits"),
         }
     }
 }
 
+/// 503 for a market that takes no such order now: come back, whether to trade or to cancel.
+fn not_open(state: InstrumentState) -> ApiError {
+    let state = match state {
+        InstrumentState::Open => "open",
+        InstrumentState::CancelOnly => "closed to new orders",
+        InstrumentState::Halted => "halted",
+    };
+    ApiError::unavailable("instrument_not_open", format!("this model's market is {state} now; retry later"))
+}
+
+/// 409 for an ask of a provider whose deliveries failed.
+fn suspended(breaker: Breaker) -> ApiError {
+    let when = match breaker {
+        Breaker::Open { until } => format!("the next is tried after {} (microseconds)", until.0 / 1_000),
+        Breaker::HalfOpen { .. } | Breaker::Closed => "one is being tried now".to_owned(),
+    };
+    let message = format!("too many of your deliveries of this model failed in a row; {when}; retry later");
+    ApiError::conflict(None, "provider_suspended", message)
+}
+
+fn spending_limit(which: &str, max: Amount, committed: Amount) -> ApiError {
+    use crate::money::credits;
+    let (max, committed) = (credits(max), credits(committed));
+    let message = format!("{which} is {max} credits and {committed} are spent or reserved; this would exceed it");
+    ApiError::quota("spending_limit", message)
+}
+
 fn invalid_instrument(field: InstrumentField) -> ApiError {
+    let fee = || format!("must be between 0 and {FEE_BPS_MAX}");
     let (param, rule) = match field {
-        InstrumentField::Symbol => ("symbol", "must be 1 to 64 of a-z A-Z 0-9 . - _ / :"),
-        InstrumentField::Weights => ("weights", "must be above 0 for input and output"),
-        InstrumentField::Tick => ("tick", "must be between 0.00000001 and 1000000 credits"),
-        InstrumentField::ReferencePrice => ("reference_price", "must be a multiple of tick, at most 1000000 credits"),
-        InstrumentField::QuantityMax => ("quantity_max", "must be between 1 and 1000000000000 units"),
-        InstrumentField::DeliveryFeeBps => ("delivery_fee_bps", "must be between 0 and 5000"),
-        InstrumentField::ContractTtlNs => ("contract_ttl_s", "must be between 720 and 34560000 seconds"),
+        InstrumentField::Symbol => ("symbol", "must be 1 to 64 of a-z A-Z 0-9 . - _ / :".to_owned()),
+        InstrumentField::Weights => ("weights", "must be above 0 for input and output".to_owned()),
+        InstrumentField::Tick => ("tick", "must be between 0.00000001 and 1000000 credits".to_owned()),
+        InstrumentField::PriceMax => {
+            ("price_max", format!("must be a multiple of tick, at most {LEVELS_MAX} ticks and 1000000 credits"))
+        }
+        InstrumentField::ReferencePrice => {
+            let rule = format!("must be a multiple of tick, at most price_max ({LEVELS_MAX} ticks unless given)");
+            ("reference_price", rule + "; a dearer model needs a larger tick")
+        }
+        InstrumentField::BandBps => ("price_band_bps", format!("must be between 0 and {BAND_BPS_MAX}")),
+        InstrumentField::Lot => ("lot", format!("must be between 1 and {QUANTITY_MAX} units")),
+        InstrumentField::QuantityMin => {
+            ("quantity_min", format!("must be a multiple of lot between 1 and {QUANTITY_MAX} units"))
+        }
+        InstrumentField::QuantityMax => {
+            ("quantity_max", format!("must be between quantity_min and {QUANTITY_MAX} units"))
+        }
+        InstrumentField::MakerFeeBps => ("maker_fee_bps", fee()),
+        InstrumentField::TakerFeeBps => ("taker_fee_bps", fee()),
+        InstrumentField::DeliveryFeeBps => ("delivery_fee_bps", fee()),
+        InstrumentField::ToleranceBps => ("tolerance_bps", format!("must be between 0 and {TOLERANCE_BPS_MAX}")),
+        InstrumentField::RebateBps => ("rebate_bps", format!("must be between 0 and {REBATE_BPS_MAX}")),
+        InstrumentField::ContractTtlNs => {
+            ("contract_ttl_s", format!("must be between 720 and {} seconds", CONTRACT_TTL_NS_MAX / 1_000_000_000))
+        }
     };
     ApiError::invalid(param, format!("{param} {rule}"))
 }

@@ -4,11 +4,11 @@
 use crate::rows::{InstrumentRow, LevelRow, OrderRow, OrderStatus, TransactionRow};
 use crate::store::{StoreError, Views, account_order_key, encode, family, level_key, transaction_key};
 use gollem_engine::{
-    AccountId, Amount, Balance, Event, InstrumentId, LedgerAccount, Order, OrderId, Price, Quantity, Side, Timestamp,
-    Trade, Transfer,
+    AccountId, Amount, Balance, Event, InstrumentId, InstrumentSpec, InstrumentState, LedgerAccount, Order, OrderId,
+    Price, Quantity, Side, Timestamp, Trade, Transfer,
 };
 use rocksdb::WriteBatch;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map};
 
 /// Changes not yet written.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub struct Fold<'a> {
     orders: BTreeMap<OrderId, OrderRow>,
     levels: BTreeMap<(InstrumentId, Side, Price), LevelRow>,
     transactions: Vec<(AccountId, TransactionRow)>,
-    instruments: Vec<InstrumentRow>,
+    instruments: BTreeMap<InstrumentId, InstrumentRow>,
 }
 
 /// Inputs after which gathered changes are worth a write of their own.
@@ -40,7 +40,7 @@ impl<'a> Fold<'a> {
             orders: BTreeMap::new(),
             levels: BTreeMap::new(),
             transactions: Vec::new(),
-            instruments: Vec::new(),
+            instruments: BTreeMap::new(),
         })
     }
 
@@ -73,7 +73,15 @@ impl<'a> Fold<'a> {
         match event {
             Event::Transferred(transfer) => self.transfer(seq, index, at, transfer),
             Event::InstrumentListed { instrument, spec } => {
-                self.instruments.push(InstrumentRow { id: *instrument, spec: spec.clone() });
+                self.list(*instrument, spec);
+                Ok(())
+            }
+            Event::InstrumentStateChanged { instrument, state } => {
+                self.instrument(*instrument)?.state = *state;
+                Ok(())
+            }
+            Event::ReferencePriceSet { instrument, price } => {
+                self.instrument(*instrument)?.spec.reference_price = *price;
                 Ok(())
             }
             Event::OrderAccepted(order) => {
@@ -84,6 +92,12 @@ impl<'a> Fold<'a> {
             Event::OrderRested { order, remaining } | Event::QuoteRestored { order, remaining } => {
                 let row = self.order(*order)?;
                 row.order.remaining = *remaining;
+                row.updated_at = at;
+                Ok(())
+            }
+            Event::OrderReplaced { order, price, quantity, remaining } => {
+                let row = self.order(*order)?;
+                (row.order.price, row.order.quantity, row.order.remaining) = (*price, *quantity, *remaining);
                 row.updated_at = at;
                 Ok(())
             }
@@ -108,8 +122,28 @@ impl<'a> Fold<'a> {
             | Event::ContractClosed { .. }
             | Event::PayoutRequested { .. }
             | Event::PayoutConfirmed { .. }
-            | Event::PayoutFailed { .. } => Ok(()),
+            | Event::PayoutFailed { .. }
+            | Event::OrdersCancelled { .. }
+            | Event::ProviderMeasured { .. }
+            | Event::BreakerChanged { .. }
+            | Event::TimerSet { .. }
+            | Event::TimerFired { .. }
+            | Event::PurchaseRefunded { .. }
+            | Event::RefundRepeated { .. }
+            | Event::DisputeOpened { .. }
+            | Event::DisputeRepeated { .. }
+            | Event::DisputeResolved { .. }
+            | Event::PayoutPolicySet { .. }
+            | Event::CreditPolicySet { .. }
+            | Event::KeyLimitsSet { .. }
+            | Event::GuardRailSet { .. }
+            | Event::GuardRailsReset { .. } => Ok(()),
         }
+    }
+
+    fn list(&mut self, id: InstrumentId, spec: &InstrumentSpec) {
+        let row = InstrumentRow { id, spec: spec.clone(), state: InstrumentState::Open };
+        self.instruments.insert(id, row);
     }
 
     fn accept(&mut self, order: &Order, at: Timestamp) {
@@ -148,30 +182,41 @@ impl<'a> Fold<'a> {
 
     fn add(&mut self, account: LedgerAccount, atoms: i64) -> Result<(), StoreError> {
         let Some(owner) = account.owner() else { return Ok(()) };
-        if let std::collections::btree_map::Entry::Vacant(entry) = self.balances.entry(owner) {
+        if let btree_map::Entry::Vacant(entry) = self.balances.entry(owner) {
             entry.insert(self.views.balance(owner)?);
         }
         let Some(balance) = self.balances.get_mut(&owner) else {
             return Ok(());
         };
-        let amount = match account {
-            LedgerAccount::Available(_) => &mut balance.available,
-            LedgerAccount::Held(_) => &mut balance.held,
-            LedgerAccount::Escrow(_) => &mut balance.escrow,
-            LedgerAccount::Earned(_) => &mut balance.earned,
-            LedgerAccount::PayoutPending(_) => &mut balance.payout_pending,
-            LedgerAccount::Fees | LedgerAccount::External => return Ok(()),
-        };
-        amount.0 += atoms;
+        match account {
+            LedgerAccount::Available(_) => balance.available.0 += atoms,
+            LedgerAccount::Held(_) => balance.held.0 += atoms,
+            LedgerAccount::Escrow(_) => balance.escrow.0 += atoms,
+            LedgerAccount::Earned(_) => balance.earned.0 += atoms,
+            LedgerAccount::PayoutPending(_) => balance.payout_pending.0 += atoms,
+            // What a party owes is the other side of what the platform is owed.
+            LedgerAccount::Receivable(_) => balance.owed.0 -= atoms,
+            LedgerAccount::Fees | LedgerAccount::External => {}
+        }
         Ok(())
     }
 
     fn order(&mut self, id: OrderId) -> Result<&mut OrderRow, StoreError> {
         match self.orders.entry(id) {
-            std::collections::btree_map::Entry::Occupied(entry) => Ok(entry.into_mut()),
-            std::collections::btree_map::Entry::Vacant(entry) => {
+            btree_map::Entry::Occupied(entry) => Ok(entry.into_mut()),
+            btree_map::Entry::Vacant(entry) => {
                 let row = self.views.order(id)?.ok_or(StoreError::Unreadable { family: family::ORDERS })?;
                 Ok(entry.insert(row))
+            }
+        }
+    }
+
+    fn instrument(&mut self, id: InstrumentId) -> Result<&mut InstrumentRow, StoreError> {
+        match self.instruments.entry(id) {
+            btree_map::Entry::Occupied(entry) => Ok(entry.into_mut()),
+            btree_map::Entry::Vacant(entry) => {
+                let row = self.views.instrument(id)?;
+                Ok(entry.insert(row.ok_or(StoreError::Unreadable { family: family::INSTRUMENTS })?))
             }
         }
     }
@@ -194,8 +239,8 @@ impl<'a> Fold<'a> {
             batch.put_cf(transactions, transaction_key(account, row.seq, row.index), encode(&row));
         }
         let instruments = self.views.family(family::INSTRUMENTS)?;
-        for row in self.instruments.drain(..) {
-            batch.put_cf(instruments, row.id.0.to_be_bytes(), encode(&row));
+        for (id, row) in std::mem::take(&mut self.instruments) {
+            batch.put_cf(instruments, id.0.to_be_bytes(), encode(&row));
         }
         let levels = self.views.family(family::LEVELS)?;
         for ((instrument, side, price), row) in std::mem::take(&mut self.levels) {

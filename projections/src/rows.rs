@@ -3,11 +3,12 @@
 
 use bincode::{Decode, Encode};
 use gollem_engine::{
-    Amount, CloseReason, InstrumentId, InstrumentSpec, Order, Price, Quantity, Side, Timestamp, Transfer,
+    Amount, CloseReason, InstrumentId, InstrumentSpec, InstrumentState, Order, Price, Quantity, Side, Timestamp,
+    Transfer,
 };
 
 /// Raised whenever a row's type or a key's form changes.
-pub(crate) const LAYOUT: u32 = 1;
+pub(crate) const LAYOUT: u32 = 2;
 
 /// Where an order stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
@@ -21,7 +22,7 @@ pub enum OrderStatus {
 /// An order with what became of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct OrderRow {
-    /// The order; `remaining` is kept up to date.
+    /// The order; price, quantity and `remaining` are kept up to date.
     pub order: Order,
     /// Where it stands.
     pub status: OrderStatus,
@@ -66,6 +67,8 @@ pub struct LevelRow {
 pub struct InstrumentRow {
     /// Its number.
     pub id: InstrumentId,
-    /// Its contract specification.
+    /// Its contract specification; the reference price is kept up to date.
     pub spec: InstrumentSpec,
+    /// Whether it takes orders.
+    pub state: InstrumentState,
 }

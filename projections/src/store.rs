@@ -170,6 +170,14 @@ impl Views {
         rows.take(limit).map(|row| decode(family::LEVELS, &row?.1)).collect()
     }
 
+    /// An instrument.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn instrument(&self, id: InstrumentId) -> Result<Option<InstrumentRow>, StoreError> {
+        self.get(family::INSTRUMENTS, &id.0.to_be_bytes())
+    }
+
     /// All instruments in the order of their ids.
     ///
     /// # Errors

@@ -66,7 +66,11 @@ impl Matcher {
     fn take(&mut self, message: Message) {
         match message {
             Message::Command { command, reply } => self.apply(command, Some(reply)),
-            Message::Inspect(question) => question(&self.engine),
+            Message::Inspect(question) => {
+                // The questions are about the state's hash: from here on it costs only what changes.
+                self.engine.checkpoint();
+                question(&self.engine);
+            }
             Message::Stop => self.stopping = true,
         }
     }

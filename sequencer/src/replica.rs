@@ -1,6 +1,6 @@
 //! A second engine that follows the journal: recovery, the audit tool and slow views all use it.
 
-use gollem_engine::{Command, DecodeError, Engine, Event, Input, Timestamp};
+use gollem_engine::{Capacity, Command, DecodeError, Engine, Event, Input, Timestamp};
 use gollem_journal::Record;
 
 /// An engine rebuilt record by record.
@@ -26,6 +26,11 @@ impl Default for Replica {
 }
 
 impl Replica {
+    /// A replica with memory set aside, for an engine that will go on.
+    pub fn with_capacity(capacity: Capacity) -> Replica {
+        Replica { engine: Engine::with_capacity(capacity), events: Vec::new() }
+    }
+
     /// Applies the next record and returns its events.
     ///
     /// # Errors

@@ -8,12 +8,16 @@ use crate::ingress::Ingress;
 use crate::matcher::Matcher;
 use crate::replica::{ReplayError, Replica};
 use crossbeam_channel::bounded;
-use gollem_engine::{Engine, Event, Timestamp};
+use gollem_engine::{Capacity, Engine, Event, Timestamp};
 use gollem_journal::{Durable, FileStorage, OpenError, Recovery, Storage, WriteError};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::thread::{Builder, JoinHandle};
+
+/// Memory set aside at the start, so that the matcher does not grow its tables in the middle of a rush: address space
+/// only, until it is used.
+const CAPACITY: Capacity = Capacity { orders: 1 << 18, contracts: 1 << 18 };
 
 /// Where the matcher thread runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -184,7 +188,7 @@ impl Sequencer {
         feed: Option<Feed>,
         observe: &mut dyn FnMut(u64, Timestamp, &[Event]),
     ) -> Result<Sequencer, StartError> {
-        let mut replica = Replica::default();
+        let mut replica = Replica::with_capacity(CAPACITY);
         let opened = gollem_journal::open_in(storage, &options.journal, witnessed, &mut |record| {
             let events = replica.apply(&record)?;
             observe(record.seq, Timestamp(record.time_ns), events);

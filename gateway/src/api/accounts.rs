@@ -82,6 +82,7 @@ pub(crate) async fn balance(State(app): State<Arc<App>>, account: Account) -> Re
         "escrow": credits(balance.escrow),
         "earned": credits(balance.earned),
         "payout_pending": credits(balance.payout_pending),
+        "owed": credits(balance.owed),
         "unit": "credits",
     })))
 }
@@ -132,6 +133,13 @@ fn code_name(code: TransferCode) -> &'static str {
         TransferCode::PayoutRequest => "payout_request",
         TransferCode::PayoutConfirm => "payout_confirm",
         TransferCode::PayoutReturn => "payout_return",
+        TransferCode::TradeFee => "trade_fee",
+        TransferCode::Rebate => "rebate",
+        TransferCode::PurchaseRefund => "purchase_refund",
+        TransferCode::Dispute => "dispute",
+        TransferCode::DisputeReturn => "dispute_return",
+        TransferCode::Overage => "overage",
+        TransferCode::Repay => "repay",
     }
 }
 
@@ -143,6 +151,7 @@ fn ledger_name(account: LedgerAccount) -> &'static str {
         LedgerAccount::Escrow(_) => "escrow",
         LedgerAccount::Earned(_) => "earned",
         LedgerAccount::PayoutPending(_) => "payout_pending",
+        LedgerAccount::Receivable(_) => "receivable",
         LedgerAccount::Fees => "fees",
         LedgerAccount::External => "external",
     }

@@ -12,8 +12,8 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
 use gollem_engine::{
-    AccountId, Attributes, Command, Event, InstrumentId, NewOrder, OrderId, Price, Quantity, Region, Side, Terms,
-    TimeInForce,
+    AccountId, Attributes, Command, Event, InstrumentId, KeyId, NewOrder, OrderId, Price, Quantity, SelfTrade, Side,
+    Terms, TimeInForce,
 };
 use gollem_projections::OrderRow;
 use serde::Deserialize;
@@ -112,15 +112,20 @@ impl ProviderStatus {
             latency_ms: self.latency.ok_or_else(|| required("latency"))?,
             throughput_tps: self.throughput.ok_or_else(|| required("throughput"))?,
             gpu: gpu_class("gpu", self.gpu.as_deref())?,
-            region: Region::default(),
+            ..Attributes::default()
         };
         let order = NewOrder {
             account,
+            key: KeyId(0),
             instrument,
             client_id: None,
             limit: Some(price),
             quantity: Quantity(self.capacity.ok_or_else(|| required("capacity"))?),
+            min_quantity: Quantity(0),
             time_in_force: TimeInForce::Gtc,
+            post_only: false,
+            cancel_on_disconnect: false,
+            self_trade: SelfTrade::CancelNewest,
             terms: Terms::Ask { attributes },
         };
         Ok((order, price_field))

@@ -82,6 +82,7 @@ impl Prices {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use gollem_engine::limits::LEVELS_MAX;
 
     #[test]
     fn the_list_has_fifteen_models_and_192_offers() {
@@ -90,6 +91,7 @@ mod tests {
         assert_eq!((prices.models.len(), offers), (15, 192));
         for (model, offers) in &prices.models {
             let (median, dearest) = (prices.median(model).unwrap(), prices.dearest(model).unwrap());
+            assert!(dearest.0 <= LEVELS_MAX * TICK_ATOMS, "{model}: a book has no level for its dearest offer");
             assert!(median <= dearest && offers.iter().any(|offer| offer.price == median));
         }
     }

@@ -106,7 +106,7 @@ fn throughput(output: u64, elapsed: Duration) -> Option<u32> {
 }
 
 /// Whole milliseconds, saturating.
-pub(crate) fn millis(elapsed: Duration) -> u32 {
+fn millis(elapsed: Duration) -> u32 {
     u32::try_from(elapsed.as_millis()).unwrap_or(u32::MAX)
 }
 

@@ -2,7 +2,7 @@
 
 use crate::error::ApiError;
 use crate::inference::contract::Bought;
-use crate::inference::meter::{Measured, Usage, millis};
+use crate::inference::meter::{Measured, Usage};
 use crate::inference::provider::{Undelivered, failed};
 use crate::inference::upstream::{UpstreamError, read_all};
 use crate::inference::{Call, Receipt};
@@ -33,8 +33,8 @@ pub(crate) async fn run(call: Call) -> Result<Answer, ApiError> {
     };
     let measured = Measured {
         usage: Usage::from_json(&body).unwrap_or_else(|| estimate(&call, &body)),
-        // A plain answer shows its first token only with its last.
-        first_token_ms: Some(millis(upstream)),
+        // A plain answer shows its first token only with its last: no promise can be held against it.
+        first_token_ms: None,
         throughput_tps: None,
     };
     let cost = credits(call.settle(&bought, &measured, Outcome::Completed).await?);

@@ -50,7 +50,7 @@ impl Call {
     }
 }
 
-/// What a provider's refusal means to the caller.
+/// What a provider's refusal means to the caller. One that is the caller's own fault says nothing about the provider.
 fn refusal(status: StatusCode, body: &Bytes) -> Undelivered {
     if !is_callers_fault(status) {
         let error = ApiError::provider_failed(format!("the provider answered {}", status.as_u16()));
@@ -60,5 +60,5 @@ fn refusal(status: StatusCode, body: &Bytes) -> Undelivered {
     let part = |name: &str| told.as_ref().and_then(|told| told.pointer(&format!("/error/{name}"))?.as_str());
     let message = part("message").unwrap_or("the provider refused the request").to_owned();
     let error = ApiError::new(status, "invalid_request_error", "refused_by_provider", message);
-    (ApiError { param: part("param").map(str::to_owned), ..error }, Outcome::Completed)
+    (ApiError { param: part("param").map(str::to_owned), ..error }, Outcome::Abandoned)
 }

@@ -83,10 +83,11 @@ impl ChatRequest {
         })
     }
 
-    /// The most units it can use, which may be at most what the instrument takes in one order.
+    /// The most units it can use, in whole lots, which may be at most what the instrument takes in one order.
     pub(crate) fn worst_case(&self, spec: &InstrumentSpec) -> Result<Quantity, ApiError> {
         let units = spec.weights.units(self.input_bound, 0, self.output_max);
-        units.filter(|units| *units <= spec.quantity_max).ok_or_else(|| {
+        let lots = units.and_then(|units| units.max(spec.quantity_min).0.checked_next_multiple_of(spec.lot.0));
+        lots.map(Quantity).filter(|units| *units <= spec.quantity_max).ok_or_else(|| {
             let (input, output, max) = (self.input_bound, self.output_max, spec.quantity_max.0);
             let message = format!(
                 "{input} bytes of prompt and up to {output} output tokens exceed the {max} units this model takes; \
@@ -139,9 +140,12 @@ impl PriceLimit {
         Ok(PriceLimit { price, field })
     }
 
-    /// The limit in whole ticks, rounded down: the buyer never pays more.
-    pub(crate) fn on_tick(&self, tick: Price) -> Result<Price, ApiError> {
-        let on_tick = self.price.0 - self.price.0 % tick.0;
+    /// The limit as the market takes it: in whole ticks, rounded down since the buyer never pays more, and no higher
+    /// than any ask can be.
+    pub(crate) fn on_tick(&self, spec: &InstrumentSpec) -> Result<Price, ApiError> {
+        let (_, highest) = spec.band();
+        let price = self.price.min(highest);
+        let on_tick = price.0 - price.0 % spec.tick.0;
         if on_tick == 0 {
             let message = format!("{} is below this model's price step", self.field);
             return Err(ApiError::invalid(self.field, message));
@@ -246,24 +250,55 @@ mod tests {
         ChatRequest::parse(&Bytes::from(text.to_owned()))
     }
 
+    fn spec() -> InstrumentSpec {
+        InstrumentSpec {
+            symbol: Symbol::new("m").unwrap(),
+            weights: TokenWeights { input: 1_000, cached_input: 250, output: 4_000 },
+            tick: Price(10),
+            price_max: Price(200_000),
+            reference_price: Price(100_000),
+            band_bps: 0,
+            lot: Quantity(1),
+            quantity_min: Quantity(1),
+            quantity_max: Quantity(1_000),
+            maker_fee_bps: 0,
+            taker_fee_bps: 0,
+            delivery_fee_bps: 100,
+            tolerance_bps: 1_000,
+            rebate_bps: 0,
+            contract_ttl_ns: 1,
+        }
+    }
+
     #[test]
     fn the_worst_case_covers_every_byte_and_every_allowed_token() {
         let text = r#"{"model":"m","messages":[{"role":"user","content":"hi"}],"max_tokens":100}"#;
         let request = parse_text(text).unwrap();
-        let mut spec = InstrumentSpec {
-            symbol: Symbol::new("m").unwrap(),
-            weights: TokenWeights { input: 1_000, cached_input: 250, output: 4_000 },
-            tick: Price(10),
-            reference_price: Price(100_000),
-            quantity_max: Quantity(1_000),
-            delivery_fee_bps: 100,
-            contract_ttl_ns: 1,
-        };
+        let mut spec = spec();
         let worst = Quantity(text.len() as u64 + 400);
         assert_eq!(request.worst_case(&spec).unwrap(), worst);
         spec.quantity_max = Quantity(worst.0 - 1);
         assert_eq!(request.worst_case(&spec).expect_err("too large").param.as_deref(), Some("max_tokens"));
         assert_eq!(request.forwarded, text, "nothing is added to a body that says everything");
+        let whole_lots = |lot, quantity_min| InstrumentSpec {
+            lot: Quantity(lot),
+            quantity_min: Quantity(quantity_min),
+            quantity_max: Quantity(1_000),
+            ..spec.clone()
+        };
+        assert_eq!(request.worst_case(&whole_lots(100, 100)).unwrap(), Quantity(worst.0.next_multiple_of(100)));
+        assert_eq!(request.worst_case(&whole_lots(1, 800)).unwrap(), Quantity(800), "no less than an order has");
+    }
+
+    #[test]
+    fn a_limit_is_taken_as_at_most_and_in_whole_ticks() {
+        let on_tick = |dollars: &str, spec: &InstrumentSpec| PriceLimit::parse("p", dollars).unwrap().on_tick(spec);
+        let spec = spec();
+        assert_eq!(on_tick("0.00000135009", &spec).unwrap(), Price(135_000));
+        assert_eq!(on_tick("1000", &spec).unwrap(), Price(200_000), "no ask is dearer");
+        assert_eq!(on_tick("0.00000000009", &spec).expect_err("below a tick").param.as_deref(), Some("p"));
+        let banded = InstrumentSpec { band_bps: 3_333, ..spec };
+        assert_eq!(on_tick("1000", &banded).unwrap(), Price(133_330));
     }
 
     #[test]

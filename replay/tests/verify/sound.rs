@@ -23,8 +23,8 @@ fn check(run: &Run, engine: &Engine) -> Value {
         ("state_hash", json!(engine.state_hash().to_string())),
         ("accounts", json!(engine.accounts())),
         ("instruments", json!(engine.instruments().count())),
-        ("open_orders", json!(engine.orders().len())),
-        ("open_contracts", json!(engine.contracts().len())),
+        ("open_orders", json!(engine.open_orders())),
+        ("open_contracts", json!(engine.open_contracts())),
         ("fees", json!(i64::try_from(engine.fees()).unwrap())),
     ];
     for (key, value) in expected {
@@ -43,7 +43,7 @@ fn a_closed_journal_is_sound_and_gives_the_state_of_the_engine_that_wrote_it() {
     let dir = tempfile::tempdir().unwrap();
     let journal = dir.path().join("journal");
     let engine = build(&journal, THREE_SEGMENTS);
-    assert!(engine.fees() > 0 && !engine.orders().is_empty(), "a market worth verifying");
+    assert!(engine.fees() > 0 && engine.open_orders() > 0, "a market worth verifying");
     let before = contents(&journal);
     let json = check(&verify(dir.path()), &engine);
     assert_eq!((&json["clean"], &json["torn_bytes"]), (&json!(true), &json!(0)));

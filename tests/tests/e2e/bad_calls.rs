@@ -161,7 +161,7 @@ async fn bad_money_in_or_out_is_refused() {
 async fn bad_accounts_models_and_endpoints_are_refused() {
     let account = |change: Value| post(Admin, "/v1/accounts", &with(json!({ "name": "new" }), &change));
     let model = |change: Value| {
-        post(Admin, "/v1/instruments", &with(json!({ "symbol": "new", "reference_price": "1" }), &change))
+        post(Admin, "/v1/instruments", &with(json!({ "symbol": "new", "reference_price": "0.1" }), &change))
     };
     let endpoint =
         |endpoint: Value| request(Provider, Method::PUT, "/v1/provider", json!({ "endpoint": endpoint }).to_string());
@@ -184,6 +184,20 @@ async fn bad_accounts_models_and_endpoints_are_refused() {
         model(json!({ "reference_price": "-1" })).blames("reference_price"),
         model(json!({ "reference_price": "0.00000005", "tick": "0.0000001" })).blames("reference_price"),
         model(json!({ "reference_price": "1000001" })).blames("reference_price"),
+        // More than the default tick reaches.
+        model(json!({ "reference_price": "1" })).blames("reference_price"),
+        model(json!({ "reference_price": "0.1", "price_max": "0.09" })).blames("reference_price"),
+        model(json!({ "price_max": "0.1048577" })).blames("price_max"),
+        model(json!({ "price_max": "0.10000005" })).blames("price_max"),
+        model(json!({ "price_band_bps": 1_000_001 })).blames("price_band_bps"),
+        model(json!({ "lot": 0 })).blames("lot"),
+        model(json!({ "lot": 10, "quantity_min": 15 })).blames("quantity_min"),
+        model(json!({ "quantity_min": 100, "quantity_max": 99 })).blames("quantity_max"),
+        model(json!({ "maker_fee_bps": 2_501 })).blames("maker_fee_bps"),
+        model(json!({ "taker_fee_bps": 2_501 })).blames("taker_fee_bps"),
+        model(json!({ "tolerance_bps": 10_001 })).blames("tolerance_bps"),
+        model(json!({ "rebate_bps": 5_001 })).blames("rebate_bps"),
+        model(json!({ "rebate_bps": -1 })).blames("rebate_bps"),
         model(json!({ "tick": "0" })).blames("tick"),
         model(json!({ "tick": "1000001" })).blames("tick"),
         model(json!({ "weights": { "input": 0, "cached_input": 0, "output": 4_000 } })).blames("weights"),
@@ -191,7 +205,7 @@ async fn bad_accounts_models_and_endpoints_are_refused() {
         model(json!({ "weights": { "input": -1, "cached_input": 0, "output": 1 } })).blames("weights.input"),
         model(json!({ "quantity_max": 0 })).blames("quantity_max"),
         model(json!({ "quantity_max": 1_000_000_000_001_u64 })).blames("quantity_max"),
-        model(json!({ "delivery_fee_bps": 5_001 })).blames("delivery_fee_bps"),
+        model(json!({ "delivery_fee_bps": 2_501 })).blames("delivery_fee_bps"),
         model(json!({ "contract_ttl_s": 0 })).blames("contract_ttl_s"),
         model(json!({ "contract_ttl_s": 600 })).blames("contract_ttl_s"), // As long as a call: no time to settle.
         model(json!({ "contract_ttl_s": u64::MAX })).blames("contract_ttl_s"),

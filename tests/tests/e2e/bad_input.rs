@@ -24,8 +24,10 @@ pub(crate) struct Scene {
     pub(crate) venue: Venue,
     pub(crate) buyer: Trader,
     pub(crate) provider: Trader,
-    /// Has an order of its own: `ord_1`.
+    /// Has an order of its own.
     other: Trader,
+    /// Orders that are not the buyer's.
+    pub(crate) foreign: [String; 2],
 }
 
 impl Scene {
@@ -39,10 +41,10 @@ impl Scene {
         let other = open_buyer(&venue.admin, "other", 1).await;
         let buyer = open_buyer(&venue.admin, "buyer", 10).await;
         let provider = open_provider(&venue.admin, "provider", "http://127.0.0.1:9/v1").await;
-        other.place(&bid(MODEL, 10, 10, json!({}))).await;
+        let others = other.place(&bid(MODEL, 10, 10, json!({}))).await;
         buyer.place(&bid(MODEL, 20, 10, json!({}))).await;
-        provider.place(&ask(MODEL, 1_000, 10_000, json!({}))).await;
-        Scene { venue, buyer, provider, other }
+        let foreign = [others, provider.place(&ask(MODEL, 1_000, 10_000, json!({}))).await];
+        Scene { venue, buyer, provider, other, foreign }
     }
 
     fn api(&self, who: Who) -> &Api {

@@ -11,6 +11,8 @@ use serde_json::json;
 
 /// $1.35 a million units.
 const PRICE: i64 = 135_000;
+/// The reference price of the listing: a tenth of a credit a unit.
+const REFERENCE: i64 = 10_000_000;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_moves_what_it_used_and_nothing_else_to_the_atom() {
@@ -42,9 +44,9 @@ async fn a_call_moves_what_it_used_and_nothing_else_to_the_atom() {
     // The ledger lines are those of the worked example in the design.
     let worst = worst_case_units(&body, 100);
     let lines = assert_buyer_adds_up(&buyer).await;
-    assert_eq!(of_kind(&lines, "hold"), (1, worst * 100_000_000), "the limit is the reference price, one credit");
+    assert_eq!(of_kind(&lines, "hold"), (1, worst * REFERENCE), "the limit is the reference price");
     assert_eq!(of_kind(&lines, "escrow"), (1, worst * PRICE));
-    assert_eq!(of_kind(&lines, "release"), (1, worst * (100_000_000 - PRICE)));
+    assert_eq!(of_kind(&lines, "release"), (1, worst * (REFERENCE - PRICE)));
     assert_eq!(of_kind(&lines, "delivery"), (1, cost - fee));
     assert_eq!(of_kind(&lines, "delivery_fee"), (1, fee));
     assert_eq!(of_kind(&lines, "refund"), (1, (worst - used) * PRICE));

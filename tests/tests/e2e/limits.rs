@@ -8,8 +8,14 @@ use crate::support::{at_once, endpoint, start_mock};
 use gollem_provider::mock::Mock;
 use serde_json::{Value, json};
 
+/// A provider and its ask.
+struct Rival {
+    trader: Trader,
+    ask: String,
+}
+
 /// An exchange where providers of these (price, latency, throughput) compete, with the mock that serves them all.
-async fn competition(asks: &[(i64, u32, u32)]) -> (Venue, Trader, Vec<Trader>, Mock) {
+async fn competition(asks: &[(i64, u32, u32)]) -> (Venue, Trader, Vec<Rival>, Mock) {
     let mock = start_mock(at_once()).await;
     let venue = Venue::open().await;
     list_model(&venue.admin, MODEL, json!({})).await;
@@ -17,20 +23,20 @@ async fn competition(asks: &[(i64, u32, u32)]) -> (Venue, Trader, Vec<Trader>, M
     let buyer = open_buyer(&venue.admin, "buyer", 1_000).await;
     let mut providers = Vec::new();
     for (number, (price, latency_ms, throughput_tps)) in asks.iter().enumerate() {
-        let provider = open_provider(&venue.admin, &format!("provider {number}"), &endpoint(&mock)).await;
+        let trader = open_provider(&venue.admin, &format!("provider {number}"), &endpoint(&mock)).await;
         let attributes = json!({ "latency_ms": latency_ms, "throughput_tps": throughput_tps });
-        provider.place(&ask(MODEL, *price, 10_000, attributes)).await;
-        providers.push(provider);
+        let ask = trader.place(&ask(MODEL, *price, 10_000, attributes)).await;
+        providers.push(Rival { trader, ask });
     }
     (venue, buyer, providers, mock)
 }
 
 /// A call under these headers goes to the provider at this place.
-async fn check(buyer: &Trader, providers: &[Trader], headers: &[(&str, &str)], winner: usize) {
+async fn check(buyer: &Trader, providers: &[Rival], headers: &[(&str, &str)], winner: usize) {
     let reply = buyer.chat_with(headers, &chat(MODEL, json!({}))).await;
     let chosen = reply.header("x-gollem-provider").map(str::to_owned);
     assert_eq!(reply.status, 200, "{headers:?}: {reply:?}");
-    let position = providers.iter().position(|provider| Some(&provider.id) == chosen.as_ref());
+    let position = providers.iter().position(|provider| Some(&provider.trader.id) == chosen.as_ref());
     assert_eq!(position, Some(winner), "{headers:?}");
 }
 
@@ -52,7 +58,7 @@ async fn limits_choose_the_cheapest_ask_that_meets_them() {
     // The same from the body of the short route.
     let body = json!({ "model": MODEL, "prompt": "hi", "max_latency": 100, "max_price": dollars(300) });
     let answer = buyer.api.post("/api/generate", &body).await.ok();
-    assert_eq!(answer["provider"], providers[fast].id);
+    assert_eq!(answer["provider"], providers[fast].trader.id);
     venue.close().await;
 }
 
@@ -60,12 +66,11 @@ async fn limits_choose_the_cheapest_ask_that_meets_them() {
 async fn among_equal_prices_the_faster_ask_wins_and_among_equals_the_earlier() {
     let asks = [(200, 50, 999), (100, 500, 50), (100, 400, 40), (100, 400, 60), (100, 400, 60)];
     let (venue, buyer, providers, _mock) = competition(&asks).await;
-    check(&buyer, &providers, &[], 3).await;
-    providers[3].api.delete("/v1/orders/ord_4").await.ok();
-    check(&buyer, &providers, &[], 4).await;
-    providers[4].api.delete("/v1/orders/ord_5").await.ok();
-    check(&buyer, &providers, &[], 2).await;
-    providers[2].api.delete("/v1/orders/ord_3").await.ok();
+    for best in [3, 4, 2] {
+        check(&buyer, &providers, &[], best).await;
+        let Rival { trader, ask } = &providers[best];
+        trader.api.delete(&format!("/v1/orders/{ask}")).await.ok();
+    }
     check(&buyer, &providers, &[], 1).await;
     venue.close().await;
 }
@@ -101,11 +106,13 @@ async fn a_call_is_never_split_and_passes_over_an_ask_too_small_for_it() {
     let venue = Venue::open().await;
     list_model(&venue.admin, MODEL, json!({})).await;
     let buyer = open_buyer(&venue.admin, "buyer", 1).await;
-    let small = open_provider(&venue.admin, "small", &endpoint(&mock)).await;
-    let large = open_provider(&venue.admin, "large", &endpoint(&mock)).await;
-    small.place(&ask(MODEL, 100, 50, json!({}))).await;
-    large.place(&ask(MODEL, 200, 10_000, json!({}))).await;
-    check(&buyer, &[small.clone(), large], &[], 1).await;
-    assert_eq!(small.remaining("ord_1").await, 50);
+    let mut rivals = Vec::new();
+    for (name, price, quantity) in [("small", 100, 50), ("large", 200, 10_000)] {
+        let trader = open_provider(&venue.admin, name, &endpoint(&mock)).await;
+        let ask = trader.place(&ask(MODEL, price, quantity, json!({}))).await;
+        rivals.push(Rival { trader, ask });
+    }
+    check(&buyer, &rivals, &[], 1).await;
+    assert_eq!(rivals[0].trader.remaining(&rivals[0].ask).await, 50);
     venue.close().await;
 }

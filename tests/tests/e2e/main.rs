@@ -36,6 +36,8 @@ mod payouts;
 #[cfg(test)]
 mod quotes;
 #[cfg(test)]
+mod rules;
+#[cfg(test)]
 mod stop;
 #[cfg(test)]
 mod streams;

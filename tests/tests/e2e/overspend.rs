@@ -27,7 +27,7 @@ async fn price_for_ten(venue: &Venue) -> i64 {
     let listed = venue.admin.get("/v1/instruments").await.ok();
     assert_eq!(listed["instruments"][0]["weights"], json!({ "input": 1_000, "cached_input": 250, "output": 4_000 }));
     let worst = worst_case_units(&call(false), MAX_TOKENS);
-    let price = DOLLAR / (10 * worst) / 10 * 10; // On the tick.
+    let price = DOLLAR / (10 * worst) / 100 * 100; // On the tick.
     assert!(10 * worst * price <= DOLLAR && 11 * worst * price > DOLLAR);
     price
 }
@@ -61,8 +61,8 @@ fn answered(reply: &Reply, streamed: bool) -> bool {
 async fn two_hundred_calls_against_a_balance_for_ten_never_overspend_it() {
     let mock = start_mock(MockOptions { first_token: Duration::from_millis(150), ..at_once() }).await;
     let venue = Venue::open().await;
-    // A bid holds at most a dollar a unit here: the limit is the ask's price.
-    list_model(&venue.admin, MODEL, json!({})).await;
+    // A coarse tick, so that prices reach high enough. A bid holds what it costs: the limit is the ask's price.
+    list_model(&venue.admin, MODEL, json!({ "tick": "0.000001" })).await;
     let price = price_for_ten(&venue).await;
     let buyer = open_buyer(&venue.admin, "buyer", 1).await;
     let provider = open_provider(&venue.admin, "provider", &endpoint(&mock)).await;

@@ -5,8 +5,8 @@ use crate::support::venue::{MODEL, Venue};
 use crate::support::{at_once, endpoint, start_mock};
 use serde_json::json;
 
-/// One credit a unit, so that a call earns cents.
-const PRICE: i64 = 100_000_000;
+/// A tenth of a credit a unit, so that a call earns cents.
+const PRICE: i64 = 10_000_000;
 /// Atoms of a cent.
 const CENT: i64 = 1_000_000_000;
 
@@ -14,8 +14,8 @@ const CENT: i64 = 1_000_000_000;
 async fn a_payout_is_requested_then_confirmed_or_returned_and_never_twice() {
     let mock = start_mock(at_once()).await;
     let (venue, buyer, provider, _) = Venue::trading(&endpoint(&mock), PRICE).await;
-    buyer.chat(&chat(MODEL, json!({}))).await.ok();
-    let cost = units(CHAT_PROMPT_TOKENS, 10) * PRICE;
+    buyer.chat(&chat(MODEL, json!({ "max_tokens": 110 }))).await.ok();
+    let cost = units(CHAT_PROMPT_TOKENS, 110) * PRICE;
     let earned = cost - cost / 100;
     assert_eq!(provider.balance().await.earned, earned, "$0.0445 less one percent");
 

@@ -28,8 +28,7 @@ async fn a_price_means_the_same_as_number_and_as_string_and_credit_rate_wins() {
         (json!({}), 135_000),
         (json!({ "price": "0.00000135" }), 135_000),
         (json!({ "price": 1.35e-6 }), 135_000),
-        (json!({ "price": 0.001 }), 100_000_000),
-        (json!({ "price": 1 }), 100_000_000_000),
+        (json!({ "price": 0.0001 }), 10_000_000),
         (json!({ "price": dollars(135_010) }), 135_010),
         // Between two ticks: up, since a provider never gets less than it asked for.
         (json!({ "price": dollars(135_001) }), 135_010),
@@ -46,6 +45,10 @@ async fn a_price_means_the_same_as_number_and_as_string_and_credit_rate_wins() {
         assert_eq!((&open[0]["latency_ms"], &open[0]["throughput_tps"]), (&json!(400), &json!(60)));
         assert_eq!(open[0]["remaining"], 5_000);
     }
+    // A whole number, on a model dear enough for it.
+    list_model(&venue.admin, "dear", json!({ "tick": "0.001" })).await;
+    let answer = provider.api.post("/api/provider/status", &quote(json!({ "model": "dear", "price": 1 }))).await.ok();
+    assert_eq!(answer["price"], credits(100_000_000_000));
     venue.close().await;
 }
 
@@ -76,6 +79,7 @@ async fn a_refused_quote_leaves_the_old_one_standing() {
         (json!({ "price": true }), "price"),
         (json!({ "price": "123456789012345678901234567890" }), "price"),
         (json!({ "price": "1001" }), "price"),
+        (json!({ "price": dollars(10_485_770) }), "price"), // A tick above the highest.
         (json!({ "price": null }), "price"),
         (json!({ "credit_rate": "abc" }), "credit_rate"),
         (json!({ "latency": null }), "latency"),

@@ -35,6 +35,7 @@ pub(crate) struct Balance {
     pub(crate) escrow: i64,
     pub(crate) earned: i64,
     pub(crate) payout_pending: i64,
+    pub(crate) owed: i64,
 }
 
 impl Balance {
@@ -45,6 +46,7 @@ impl Balance {
             escrow: atoms(&body["escrow"]),
             earned: atoms(&body["earned"]),
             payout_pending: atoms(&body["payout_pending"]),
+            owed: atoms(&body["owed"]),
         }
     }
 }
@@ -78,9 +80,9 @@ pub(crate) async fn open_provider(admin: &Api, name: &str, endpoint: &str) -> Tr
     provider
 }
 
-/// Lists a model whose bids without a limit pay up to one credit a unit, with `change` on top.
+/// Lists a model whose bids without a limit pay up to a tenth of a credit a unit, with `change` on top.
 pub(crate) async fn list_model(admin: &Api, symbol: &str, change: Value) {
-    let listing = with(json!({ "symbol": symbol, "reference_price": "1" }), &change);
+    let listing = with(json!({ "symbol": symbol, "reference_price": "0.1" }), &change);
     admin.post("/v1/instruments", &listing).await.ok();
 }
 

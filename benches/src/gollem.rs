@@ -1,0 +1,192 @@
+//! The engine as a subject: every operation becomes a command, with holds, escrow, contracts, events and all checks.
+//!
+//! One instrument with a tick of one atom, fees for both sides, and the thousand users of the file as funded accounts.
+//! Self-trades are allowed, as the file demands. An operation names an order by the file's number; clients know the
+//! engine's, so a table from one to the other is part of the driver.
+
+use crate::measure::Subject;
+use crate::workload::{Header, Kind, Op, Side, TimeInForce, Trade};
+use anyhow::{Context, ensure};
+use gollem_engine::{
+    self as engine, AccountId, Amount, Attributes, Capacity, Command, Constraints, Engine, Event, Input, InstrumentId,
+    InstrumentSpec, KeyId, NewOrder, OrderId, Preference, Price, Quantity, Reference, Replacement, SelfTrade, Symbol,
+    Terms, Timestamp, TokenWeights, limits,
+};
+
+/// How many operations ahead the driver looks up an order's number, the engine reads the order, and the engine reads
+/// what is around the order.
+const FAR: usize = 24;
+const NEAR: usize = 16;
+const NEXT: usize = 8;
+
+/// Users of an order file are numbered from 1 to this.
+const USERS: u32 = 1_000;
+/// Each buys so often for the most a purchase may be.
+const PURCHASES: u32 = 20;
+/// Time of the first command, and between two.
+const START_NS: u64 = 1_700_000_000_000_000_000;
+const STEP_NS: u64 = 50;
+
+/// An engine, and the driver's table.
+#[derive(Debug)]
+pub(crate) struct Gollem {
+    engine: Engine,
+    events: Vec<Event>,
+    /// What a client knows of each of the file's orders.
+    known: Vec<Known>,
+    /// Added to a price of the file to get ticks.
+    shift: i64,
+    seq: u64,
+}
+
+/// An order as its client knows it: the engine's number for it, and how much was ordered.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    order: OrderId,
+    quantity: Quantity,
+}
+
+impl Subject for Gollem {
+    const NAME: &'static str = "gollem";
+
+    fn fresh(header: &Header) -> anyhow::Result<Gollem> {
+        let prices = header.prices();
+        let levels = u64::try_from(prices.end - prices.start).context("no prices")?;
+        ensure!(levels < limits::LEVELS_MAX, "prices span {levels} ticks, an instrument at most {}", limits::LEVELS_MAX);
+        let capacity = Capacity {
+            orders: usize::try_from(header.max_live)? + 64,
+            contracts: usize::try_from(header.answer.trades)?,
+        };
+        let mut fresh = Gollem {
+            engine: Engine::with_capacity(capacity),
+            events: Vec::with_capacity(1_024),
+            known: vec![Known { order: OrderId(0), quantity: Quantity(0) }; usize::try_from(header.max_id)? + 1],
+            shift: 1 - prices.start,
+            seq: 0,
+        };
+        fresh.send(Command::ListInstrument(Box::new(spec(levels)?)));
+        for user in 1..=USERS {
+            fresh.send(Command::OpenAccount);
+            for number in 0..PURCHASES {
+                fresh.send(Command::PurchaseCredits {
+                    account: AccountId(user),
+                    amount: Amount(limits::PURCHASE_ATOMS_MAX),
+                    reference: Reference(u128::from(user * PURCHASES + number).to_le_bytes()),
+                });
+            }
+        }
+        Ok(fresh)
+    }
+
+    #[inline]
+    fn apply(&mut self, op: &Op, trade: &mut impl FnMut(Trade)) {
+        let account = AccountId(op.user);
+        let Known { order, quantity } = self.known[op.id as usize]; // The reader checked the highest id.
+        // Each kind sends for itself, so that its command is written once, where the engine reads it.
+        match op.kind {
+            Kind::Place => {
+                self.send(Command::PlaceOrder(self.order(op)));
+                if let Some(Event::OrderAccepted(order)) = self.events.first() {
+                    self.known[op.id as usize] = Known { order: order.id, quantity: order.quantity };
+                }
+            }
+            Kind::Move => {
+                let limit = Some(self.price(op.price));
+                self.send(Command::ReplaceOrder(Replacement { account, order, limit, quantity: None }));
+            }
+            Kind::Reduce if op.quantity < quantity.0 => {
+                // A total at or below what is filled cancels, as the file means it.
+                let quantity = Quantity(quantity.0 - op.quantity);
+                self.known[op.id as usize].quantity = quantity;
+                let quantity = Some(quantity);
+                self.send(Command::ReplaceOrder(Replacement { account, order, limit: None, quantity }));
+            }
+            Kind::Reduce | Kind::Cancel => self.send(Command::CancelOrder { account, order }),
+        }
+        for event in &self.events {
+            if let Event::Traded(made) = event {
+                let maker = if made.taker == engine::Side::Bid { made.ask } else { made.bid };
+                let (maker, price) = (maker.0 >> 22, made.price.0 as i64 - self.shift);
+                trade(Trade { maker, taker: op.id, price, quantity: made.quantity.0 });
+            }
+        }
+    }
+
+    #[inline]
+    fn look_ahead(&mut self, upcoming: &[Op]) {
+        let order = |op: &Op| self.known[op.id as usize].order;
+        let far = upcoming.get(FAR).map_or(0, |op| order(op).0);
+        let near = upcoming.get(NEAR).map_or(0, |op| self.engine.touch(AccountId(op.user), order(op)));
+        let next = upcoming.get(NEXT).map_or(0, |op| self.engine.touch_around(order(op)));
+        std::hint::black_box(far ^ near ^ next);
+    }
+
+    fn check(&self) -> anyhow::Result<()> {
+        ensure!(self.engine.ledger_sum() == 0, "the ledger does not sum to zero: the engine has a bug");
+        Ok(())
+    }
+}
+
+impl Gollem {
+    #[inline(always)]
+    fn send(&mut self, command: Command) {
+        self.seq += 1;
+        let at = Timestamp(START_NS + self.seq * STEP_NS);
+        self.events.clear();
+        self.engine.apply(&Input { seq: self.seq, at, command }, &mut self.events);
+    }
+
+    #[inline]
+    fn price(&self, price: i64) -> Price {
+        Price((price + self.shift) as u64) // From 1 up, as the header says.
+    }
+
+    #[inline(always)]
+    fn order(&self, op: &Op) -> NewOrder {
+        let terms = match op.side {
+            Side::Bid => {
+                Terms::Bid { constraints: Constraints::default(), preference: Preference::Price, single: false }
+            }
+            Side::Ask => {
+                Terms::Ask { attributes: Attributes { latency_ms: 400, throughput_tps: 60, ..Attributes::default() } }
+            }
+        };
+        NewOrder {
+            account: AccountId(op.user),
+            key: KeyId(0),
+            instrument: InstrumentId(1),
+            client_id: None,
+            limit: Some(self.price(op.price)),
+            quantity: Quantity(op.quantity),
+            min_quantity: Quantity(0),
+            time_in_force: match op.time_in_force {
+                TimeInForce::Gtc => engine::TimeInForce::Gtc,
+                TimeInForce::Ioc => engine::TimeInForce::Ioc,
+            },
+            post_only: false,
+            cancel_on_disconnect: false,
+            self_trade: SelfTrade::Allow,
+            terms,
+        }
+    }
+}
+
+fn spec(levels: u64) -> anyhow::Result<InstrumentSpec> {
+    Ok(InstrumentSpec {
+        symbol: Symbol::new("bench").context("the instrument's symbol is valid")?,
+        weights: TokenWeights { input: 1_000, cached_input: 250, output: 4_000 },
+        tick: Price(1),
+        price_max: Price(levels + 1),
+        reference_price: Price(levels / 2 + 1),
+        band_bps: 0,
+        lot: Quantity(1),
+        quantity_min: Quantity(1),
+        quantity_max: Quantity(limits::QUANTITY_MAX),
+        maker_fee_bps: 5,
+        taker_fee_bps: 10,
+        delivery_fee_bps: 100,
+        tolerance_bps: 1_000,
+        rebate_bps: 500,
+        contract_ttl_ns: 86_400_000_000_000,
+    })
+}

@@ -1,0 +1,151 @@
+//! What may be read of the state from outside. Nothing here changes it.
+
+use crate::market::Market;
+use crate::orders::Slot;
+use crate::{
+    AccountId, Attributes, Balance, Contract, ContractId, Engine, InstrumentId, InstrumentSpec, InstrumentState, OrderId, Payout,
+    PayoutId, Price, Quantity, Side, Terms, Timestamp,
+};
+use std::collections::BTreeMap;
+
+/// An open order as the engine keeps it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenOrder {
+    /// Its number.
+    pub id: OrderId,
+    /// Who placed it.
+    pub account: AccountId,
+    /// Where it trades.
+    pub instrument: InstrumentId,
+    /// The worst price it accepts.
+    pub price: Price,
+    /// Units ordered.
+    pub quantity: Quantity,
+    /// Units still open.
+    pub remaining: Quantity,
+    /// When it ends by itself, if it does.
+    pub expires_at: Option<Timestamp>,
+    /// Out of the book while its provider's breaker is not closed.
+    pub parked: bool,
+    /// What is particular to its side; an ask's attributes are those it promised.
+    pub terms: Terms,
+    /// What an ask counts with: its attributes with the worse of what it promised and what its provider's deliveries
+    /// measured; of a parked ask, as of when it was parked. None for a bid.
+    pub effective: Option<Attributes>,
+}
+
+impl OpenOrder {
+    /// Which side of the book it is on.
+    pub fn side(&self) -> Side {
+        self.terms.side()
+    }
+}
+
+impl Engine {
+    /// Sequence number of the last input applied; 0 before the first.
+    pub fn last_seq(&self) -> u64 {
+        self.last_seq
+    }
+
+    /// When the next deadline is due, if any is set: an input at or after it, be it a [`crate::Command::Tick`], lets it
+    /// take effect. It may turn out that nothing was due.
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        self.deadlines.first()
+    }
+
+    /// An account's balances.
+    pub fn balance(&self, account: AccountId) -> Option<&Balance> {
+        self.ledger.balance(account)
+    }
+
+    /// How many accounts there are; their ids are 1 to this.
+    pub fn accounts(&self) -> usize {
+        self.ledger.len()
+    }
+
+    /// The sum over all ledger accounts in atoms: zero, or money was made or lost.
+    pub fn ledger_sum(&self) -> i128 {
+        self.ledger.sum()
+    }
+
+    /// What the platform kept, in atoms.
+    pub fn fees(&self) -> i128 {
+        self.ledger.fees()
+    }
+
+    /// How many orders are open.
+    pub fn open_orders(&self) -> usize {
+        self.orders.len()
+    }
+
+    /// An open order.
+    pub fn order(&self, id: OrderId) -> Option<OpenOrder> {
+        self.orders.find(id).map(|slot| self.view(slot))
+    }
+
+    /// All open orders, oldest first.
+    pub fn orders(&self) -> Vec<OpenOrder> {
+        let mut all: Vec<OpenOrder> = self.orders.all().map(|slot| self.view(slot)).collect();
+        all.sort_unstable_by_key(|order| order.id);
+        all
+    }
+
+    pub(crate) fn view(&self, slot: Slot) -> OpenOrder {
+        self.orders.view(slot, self.market(self.orders.hot(slot).instrument).spec().tick)
+    }
+
+    /// How many contracts are open.
+    pub fn open_contracts(&self) -> usize {
+        self.contracts.len()
+    }
+
+    /// An open contract.
+    pub fn contract(&self, id: ContractId) -> Option<&Contract> {
+        self.contracts.get(id)
+    }
+
+    /// All open contracts, oldest first.
+    pub fn contracts(&self) -> Vec<(ContractId, Contract)> {
+        let mut all: Vec<(ContractId, Contract)> = self.contracts.all().map(|(id, contract)| (id, *contract)).collect();
+        all.sort_unstable_by_key(|(id, _)| *id);
+        all
+    }
+
+    /// Pending payouts by id.
+    pub fn payouts(&self) -> &BTreeMap<PayoutId, Payout> {
+        self.payouts.map()
+    }
+
+    /// Listed instruments in the order of their ids.
+    pub fn instruments(&self) -> impl Iterator<Item = (InstrumentId, &InstrumentSpec)> {
+        (1..).map(InstrumentId).zip(self.markets.iter().map(Market::spec))
+    }
+
+    /// Whether a market takes orders.
+    pub fn instrument_state(&self, instrument: InstrumentId) -> Option<InstrumentState> {
+        let index = crate::ids::dense_index(instrument.0)?;
+        self.markets.get(index).map(|market| market.state)
+    }
+
+    /// Price levels of one side, best first: (price, units, orders).
+    pub fn levels(&self, instrument: InstrumentId, side: Side) -> Vec<(Price, Quantity, u32)> {
+        let market = crate::ids::dense_index(instrument.0).and_then(|index| self.markets.get(index));
+        market.map_or(Vec::new(), |market| market.book.levels(side, market.spec().tick))
+    }
+
+    /// Reads the memory that a command of this account on this order will read, so that it is on its way before it is
+    /// needed: called some commands ahead. What it returns means nothing.
+    #[inline]
+    pub fn touch(&self, account: AccountId, order: OrderId) -> u64 {
+        let balance = self.ledger.balance(account).map_or(0, |balance| balance.available.0 as u64);
+        self.orders.touch(crate::ids::slot_of(order.0) as Slot) ^ balance
+    }
+
+    /// The same for what the first call found: the neighbours and the level of the order.
+    #[inline]
+    pub fn touch_around(&self, order: OrderId) -> u64 {
+        let Some(slot) = self.orders.find(order) else { return 0 };
+        let hot = self.orders.hot(slot);
+        self.market(hot.instrument).book.touch(&self.orders, hot)
+    }
+}
