@@ -17,11 +17,15 @@ RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
 step "client packages for the end-to-end tests"
 scripts/test-clients.sh
 
-step "tests"
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 status=0
-GOLLEM_TEST_PYTHON="$PWD/target/test-clients/bin/python" cargo test --workspace --no-fail-fast 2>&1 | tee "$log" || status=$?
+
+step "the engine against its naive twin: a million random commands"
+cargo test --release -p gollem-engine --features naive --test twin 2>&1 | tee "$log" || status=$?
+
+step "tests"
+GOLLEM_TEST_PYTHON="$PWD/target/test-clients/bin/python" cargo test --workspace --no-fail-fast 2>&1 | tee -a "$log" || status=$?
 
 grep -h 'skipped:' "$log" || true
 passed=$(awk '/^test result:/ { n += $4 } END { print n + 0 }' "$log")

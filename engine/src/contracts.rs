@@ -161,10 +161,12 @@ impl Contracts {
     }
 
     /// A market's contracts, the next to end first.
-    pub(crate) fn of_market<'a>(&'a self, list: &ContractList) -> impl Iterator<Item = (ContractId, &'a Contract)> + use<'a> {
-        let entries = std::iter::successors(self.entries.get(list.head as usize), |entry| {
-            self.entries.get(entry.next as usize)
-        });
+    pub(crate) fn of_market<'a>(
+        &'a self,
+        list: &ContractList,
+    ) -> impl Iterator<Item = (ContractId, &'a Contract)> + use<'a> {
+        let entries =
+            std::iter::successors(self.entries.get(list.head as usize), |entry| self.entries.get(entry.next as usize));
         entries.map(|entry| (ContractId(entry.id), &entry.contract))
     }
 

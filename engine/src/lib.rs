@@ -4,9 +4,9 @@
 //! Holds: every rule of the market and every credit. Same inputs, same events, same
 //! [`Engine::state_hash`], on every machine.
 //!
-//! Deliberately absent: I/O, clocks, randomness, floats, threads, hash-ordered iteration, JSON.
-//! Time enters only as the stamp of an [`Input`]. Nothing here returns an error for a bad command:
-//! a refusal is an [`Event::Rejected`] with its reason.
+//! Deliberately absent: I/O (a snapshot goes to, and comes from, a stream that is given), clocks, randomness, floats,
+//! threads, hash-ordered iteration, JSON. Time enters only as the stamp of an [`Input`]. Nothing here returns an error
+//! for a bad command: a refusal is an [`Event::Rejected`] with its reason.
 #![forbid(unsafe_code)]
 #![deny(clippy::float_arithmetic, clippy::wildcard_enum_match_arm, clippy::iter_over_hash_type)]
 
@@ -36,8 +36,10 @@ mod orders;
 mod pareto;
 mod payout;
 mod provider;
+mod quote;
 mod replace;
 mod slots;
+mod snapshot;
 mod spending;
 mod timers;
 mod trading;
@@ -59,6 +61,8 @@ pub use order::{
     Attributes, Constraints, GpuClass, Order, Precision, Preference, Region, SelfTrade, Side, Terms, TimeInForce,
 };
 pub use payout::Payout;
+pub use quote::{Candidate, Verdict};
+pub use snapshot::SnapshotError;
 pub use views::OpenOrder;
 
 /// Unwraps a fact the engine itself maintains.

@@ -229,7 +229,9 @@ mod tests {
         for tick in ticks {
             let levels = (PRICE_MAX / tick).min(LEVELS_MAX);
             let market = market(tick, tick * levels);
-            for level in [1, 2, 3, levels / 2, levels - 1, levels].into_iter().filter(|level| *level > 0) {
+            for level in
+                [1, 2, 3, levels / 2, levels - 1, levels].into_iter().filter(|level| (1..=levels).contains(level))
+            {
                 let price = level * tick;
                 assert_eq!(market.ticks(Price(price)), Ok(level as u32), "{level} ticks of {tick}");
                 assert_eq!(market.price(level as u32), Price(price));

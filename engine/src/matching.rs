@@ -1,7 +1,8 @@
 //! Matching: which resting order an arriving one takes next, self-trades, and what one fill does.
 //!
-//! Invariants: no resting bid and resting ask could trade with each other while their market is open; trades print at
-//! the resting order's price; an order that matches is not in its book.
+//! Invariants: no resting bid and resting ask could trade with each other while their market is open, but for a `single`
+//! bid that was made smaller where it rests; trades print at the resting order's price; an order that matches is not in
+//! its book.
 
 use crate::book::{Demand, Offer};
 use crate::deadlines::Deadline;

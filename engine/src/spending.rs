@@ -57,7 +57,7 @@ impl Spending {
 }
 
 /// Minutes in a row of a snapshot: what bounds its size.
-const ROW_MINUTES: usize = 128;
+const ROW_MINUTES: usize = 64;
 
 /// One account's spending as a snapshot holds it; one that spent in many minutes has several rows.
 #[derive(Clone, Debug, Encode, Decode)]
@@ -146,11 +146,11 @@ impl AllSpending {
         now: Timestamp,
     ) -> Result<(), RejectReason> {
         let Some(own) = self.accounts.get_mut(&account) else { return Ok(()) };
-        for window in 0..WINDOWS {
+        for (window, minutes) in GUARD_RAIL_MINUTES.into_iter().enumerate() {
             let Some(max) = own.limits[window] else { continue };
             let committed = own.in_window(window, now) + i128::from(reserved.0);
             if committed + i128::from(needed.0) > i128::from(max.0) {
-                let (minutes, committed) = (GUARD_RAIL_MINUTES[window], clamped(committed));
+                let committed = clamped(committed);
                 return Err(RejectReason::GuardRailExceeded { minutes, max, committed });
             }
         }

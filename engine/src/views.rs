@@ -3,8 +3,8 @@
 use crate::market::Market;
 use crate::orders::Slot;
 use crate::{
-    AccountId, Attributes, Balance, Contract, ContractId, Engine, InstrumentId, InstrumentSpec, InstrumentState, OrderId, Payout,
-    PayoutId, Price, Quantity, Side, Terms, Timestamp,
+    AccountId, Attributes, Balance, Contract, ContractId, Engine, InstrumentId, InstrumentSpec, InstrumentState,
+    OrderId, Payout, PayoutId, Price, Quantity, Side, Terms, Timestamp,
 };
 use std::collections::BTreeMap;
 

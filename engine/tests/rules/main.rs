@@ -7,6 +7,8 @@ mod properties;
 #[cfg(test)]
 mod render;
 #[cfg(test)]
+mod snapshot;
+#[cfg(test)]
 mod story;
 #[cfg(test)]
 mod table;

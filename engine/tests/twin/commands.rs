@@ -23,7 +23,7 @@ impl Random {
     }
 
     /// From 0 to `bound - 1`.
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound
     }
 
@@ -212,7 +212,7 @@ fn terms(random: &mut Random) -> Terms {
     Terms::Bid { constraints: constraints(random), preference: preference(random), single: random.one_in(3) }
 }
 
-fn new_order(random: &mut Random, twin: &Twin) -> NewOrder {
+pub(crate) fn new_order(random: &mut Random, twin: &Twin) -> NewOrder {
     let instrument = instrument(random);
     let quantity = quantity(random, instrument);
     let gtd = twin.now().0 + random.within(1, 20) * SECOND - if random.one_in(40) { 20 * SECOND } else { 0 };

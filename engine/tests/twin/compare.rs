@@ -10,10 +10,10 @@ use gollem_engine::*;
 const KEPT_SEEDS: [u64; 8] = [1, 2, 3, 4, 5, 42, 1_001, 20_261_121];
 
 /// A command and the time since the one before.
-type Step = (u64, Command);
+pub(crate) type Step = (u64, Command);
 
 /// Steps of a seed, generated beside a twin so that they name what exists.
-fn steps(seed: u64, count: usize) -> Vec<Step> {
+pub(crate) fn steps(seed: u64, count: usize) -> Vec<Step> {
     let (mut random, mut twin, mut now, mut steps) = (Random(seed), Twin::new(), START, Vec::new());
     for seq in 1..=count as u64 {
         let (wait, command) = command(&mut random, &twin);
@@ -24,7 +24,7 @@ fn steps(seed: u64, count: usize) -> Vec<Step> {
     steps
 }
 
-const START: u64 = 1_700_000_000_000_000_000;
+pub(crate) const START: u64 = 1_700_000_000_000_000_000;
 
 /// The first step after which the two differ, and how.
 fn first_difference(steps: &[Step]) -> Option<(usize, String)> {
@@ -45,7 +45,7 @@ fn first_difference(steps: &[Step]) -> Option<(usize, String)> {
     None
 }
 
-fn bytes(events: &[Event]) -> Vec<u8> {
+pub(crate) fn bytes(events: &[Event]) -> Vec<u8> {
     bincode::encode_to_vec(events, bincode::config::legacy()).unwrap()
 }
 

@@ -4,6 +4,10 @@
 mod commands;
 #[cfg(test)]
 mod compare;
+#[cfg(test)]
+mod quote;
+#[cfg(test)]
+mod snapshot;
 
 use commands::{Random, command};
 use gollem_engine::naive::Twin;
