@@ -1,7 +1,7 @@
 //! The table of open contracts, and for each market the list of its contracts in the order in which they end.
 
 use crate::fingerprint::{Section, TableHash, hash_row};
-use crate::ids::{slot_of, slotted_id};
+use crate::ids::{SLOT_BITS, slot_of, slotted_id};
 use crate::orders::NONE;
 use crate::slots::Slots;
 use crate::{AccountId, Amount, ContractId, InstrumentId, KeyId, OrderId, Price, Quantity, Timestamp, invariant};
@@ -78,6 +78,13 @@ impl Contracts {
     /// How many are open.
     pub(crate) fn len(&self) -> usize {
         self.slots.len()
+    }
+
+    /// Whether no number is left for another: the market's rules refuse orders before that, but what rests already may
+    /// go on matching.
+    #[inline]
+    pub(crate) fn is_full(&self) -> bool {
+        self.slots.len() >= 1 << SLOT_BITS
     }
 
     /// Memory for so many contracts.

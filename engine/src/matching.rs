@@ -73,7 +73,7 @@ impl Engine {
     /// Trades an order that is not in the book with what rests.
     pub(crate) fn match_order(&mut self, taker: Slot, at: Timestamp, events: &mut Vec<Event>) -> End {
         let mut end = End::Done;
-        while self.orders.hot(taker).remaining > 0 {
+        while self.orders.hot(taker).remaining > 0 && !self.contracts.is_full() {
             let Some(maker) = self.counterpart(taker) else { break };
             let (own, other) = (self.orders.hot(taker), self.orders.hot(maker));
             if own.account == other.account && own.flags.self_trade() != SelfTrade::Allow {
@@ -248,7 +248,7 @@ impl Engine {
             Side::Bid => (taker, maker),
             Side::Ask => (maker, taker),
         };
-        let contract = self.contract_of(bid, ask, resting.ticks, units, taker_side, at);
+        let contract = self.contract_of((bid, ask), resting.ticks, units, taker_side, at);
         let market = self.market_of(&resting);
         let first = !std::mem::replace(&mut self.markets[market].contracts_due, true);
         let id = self.contracts.open(contract, &mut self.markets[market].contracts);
@@ -279,7 +279,7 @@ impl Engine {
 
     /// The contract a fill makes.
     #[inline]
-    fn contract_of(&self, bid: Slot, ask: Slot, ticks: u32, units: u64, taker: Side, at: Timestamp) -> Contract {
+    fn contract_of(&self, (bid, ask): (Slot, Slot), ticks: u32, units: u64, taker: Side, at: Timestamp) -> Contract {
         let (buyer, seller) = (self.orders.hot(bid), self.orders.hot(ask));
         let market = self.market(buyer.instrument);
         let spec = market.spec();

@@ -132,6 +132,7 @@ impl ParetoIndex {
     }
 
     /// How many entries it holds.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.len
     }
@@ -317,6 +318,7 @@ impl ParetoIndex {
     }
 
     /// All entries in rank order.
+    #[cfg(test)]
     pub(crate) fn iter(&self) -> impl Iterator<Item = Entry> {
         let leaves = self.blocks.iter().flat_map(|block| block.leaves());
         leaves.flat_map(|leaf| (0..leaf.len()).map(|at| leaf.entry(at)))

@@ -109,7 +109,6 @@ fn instrument(random: &mut Random) -> InstrumentId {
 }
 
 /// The first market's unit costs about 10 cents, the second's about 2 dollars and has a lot of two.
-#[expect(clippy::expect_used, reason = "the symbols are literals")]
 fn spec(index: usize) -> InstrumentSpec {
     let second = index == 1;
     let tick = if second { 2_000_000_000 } else { 100_000_000 };
