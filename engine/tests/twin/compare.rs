@@ -7,7 +7,7 @@ use gollem_engine::naive::Twin;
 use gollem_engine::*;
 
 /// Seeds that once found something, and some that did not.
-const KEPT_SEEDS: [u64; 8] = [1, 2, 3, 4, 5, 42, 1_001, 20_261_121];
+const KEPT_SEEDS: [u64; 8] = [1, 2, 3, 4, 5, 42, 1_001, 20_261_122];
 
 /// A command and the time since the one before.
 pub(crate) type Step = (u64, Command);
@@ -16,12 +16,34 @@ pub(crate) type Step = (u64, Command);
 pub(crate) fn steps(seed: u64, count: usize) -> Vec<Step> {
     let (mut random, mut twin, mut now, mut steps) = (Random(seed), Twin::new(), START, Vec::new());
     for seq in 1..=count as u64 {
-        let (wait, command) = command(&mut random, &twin);
+        let (wait, mut command) = command(&mut random, &twin);
+        if seed % 2 == 0 {
+            make_plain(&mut command, seq);
+        }
         now += wait;
         steps.push((wait, command.clone()));
         twin.apply(&Input { seq, at: Timestamp(now), command }, &mut Vec::new());
     }
     steps
+}
+
+/// Streams of even seeds have plain books: all asks promise the same and bids demand nothing, which is what the engine
+/// has its shortest ways for. Now and then an order is left as it is, so that books stop being plain midway.
+fn make_plain(command: &mut Command, seq: u64) {
+    let Command::PlaceOrder(order) = command else { return };
+    if seq % 20_000 > 15_000 && seq % 7 == 0 {
+        return;
+    }
+    order.terms = match order.terms {
+        Terms::Ask { .. } => {
+            let attributes = Attributes { latency_ms: 400, throughput_tps: 60, ..Attributes::default() };
+            Terms::Ask { attributes }
+        }
+        Terms::Bid { single, .. } => {
+            let (constraints, preference) = (Constraints::default(), Preference::Price);
+            Terms::Bid { constraints, preference, single: single && seq % 5 == 0 }
+        }
+    };
 }
 
 pub(crate) const START: u64 = 1_700_000_000_000_000_000;
