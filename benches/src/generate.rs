@@ -2,13 +2,17 @@
 //!
 //! One generator, steered by the numbers of a shape: how many orders rest, how far from the middle, how often orders
 //! are placed, canceled, moved and reduced, and how often they cross. Only whole numbers are drawn, so a seed gives the
-//! same file everywhere. What the file must trade is what [`Reference`] traded while it was generated.
+//! same file everywhere. What the file must trade is what [`Reference`] traded while it was generated, and the beginning
+//! of it is confirmed by the engine's naive twin.
 
+use crate::gollem::Driver;
+use crate::measure;
 use crate::output;
 use crate::random::Random;
 use crate::reference::Reference;
 use crate::workload::{Answer, Header, Kind, Op, Side, TimeInForce, Work};
-use anyhow::Context;
+use anyhow::{Context, ensure};
+use gollem_engine::naive::Twin;
 use std::collections::HashMap;
 use std::path::PathBuf;
 
@@ -22,7 +26,9 @@ const USERS: u32 = 1_000;
 /// Writes an order file that every engine can replay.
 ///
 /// The format is `LOBWORK1`; `benches/src/workload.rs` describes it. The expected answers come from the plainest
-/// possible book.
+/// possible book. The engine's naive twin, which looks through all orders at every step, must trade the same over the
+/// beginning of the file: as many operations as it can do in some seconds, at most 50,000. The result says how many
+/// those were; the file is not written when the two differ.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
     /// How the flow looks
@@ -154,6 +160,7 @@ struct Numbers {
 /// When the file cannot be written.
 pub(crate) fn run(options: &Options) -> anyhow::Result<String> {
     let work = work(options.shape, options.seed, Volume { warm: options.warm, measured: options.meas })?;
+    let confirmed = confirm(&work)?;
     work.write(&options.out)?;
     let Header { prefill, warm, measured, answer, measured_trades, .. } = work.header;
     let mut table = format!("{}: shape {}, seed {}\n", options.out.display(), options.shape.name(), options.seed);
@@ -163,9 +170,41 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<String> {
         format!("{} to fill, {} to warm up, {} to measure", counts[0], counts[1], counts[2]),
     );
     table += &output::row("trades", output::grouped(answer.trades));
+    let [ops, trades] = [confirmed.ops as u64, confirmed.answer.trades].map(output::grouped);
+    table += &output::row("confirmed by the twin", format!(" the first {ops} operations with {trades} trades"));
     table += &output::row("measured trades", output::grouped(measured_trades));
     table += &output::row("trade hash", format!("{:016x}", answer.hash.0));
     Ok(table)
+}
+
+/// The most operations that the twin is asked to confirm, and the most orders it may look at for that.
+const CONFIRMED_MAX: usize = 50_000;
+const LOOKS_MAX: u64 = 100_000_000;
+
+/// The beginning of a file about which the reference and the twin agree.
+#[derive(Clone, Copy, Debug)]
+struct Confirmed {
+    ops: usize,
+    answer: Answer,
+}
+
+/// Lets the naive twin trade the beginning of a file.
+///
+/// # Errors
+/// When it trades something else than the reference.
+fn confirm(work: &Work) -> anyhow::Result<Confirmed> {
+    let (mut book, mut answer, mut looks, mut ops) = (Reference::default(), Answer::EMPTY, 0, 0);
+    for op in work.ops.iter().take(CONFIRMED_MAX) {
+        looks += book.count(Side::Bid) + book.count(Side::Ask);
+        if looks > LOOKS_MAX {
+            break;
+        }
+        book.apply(op)?.into_iter().for_each(|trade| answer.add(trade));
+        ops += 1;
+    }
+    let twin = measure::replay::<Driver<Twin>>(&work.header, &work.ops[..ops])?;
+    ensure!(twin == answer, "the naive twin trades {twin:x?}, the reference {answer:x?}: one of them has a bug");
+    Ok(Confirmed { ops, answer })
 }
 
 /// The file of a shape and seed.
@@ -173,7 +212,10 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<String> {
 /// # Errors
 /// When the flow names an order that does not rest, which would be a bug.
 pub(crate) fn work(shape: Shape, seed: u64, volume: Volume) -> anyhow::Result<Work> {
-    let numbers = shape.numbers();
+    flow(shape.numbers(), seed, volume)
+}
+
+fn flow(numbers: Numbers, seed: u64, volume: Volume) -> anyhow::Result<Work> {
     let mut flow = Flow::new(numbers, seed);
     for _ in 0..numbers.resting {
         flow.fill()?;
@@ -429,6 +471,28 @@ mod tests {
             assert_eq!(first, work(shape, 1, VOLUME).unwrap());
             assert_ne!(first.header.answer, work(shape, 2, VOLUME).unwrap().header.answer);
         }
+    }
+
+    #[test]
+    fn the_twin_trades_what_the_reference_trades() {
+        for shape in Shape::ALL {
+            for seed in 1..=3 {
+                let few = Numbers { resting: 150, reach: 40, ..shape.numbers() };
+                let volume = Volume { warm: 0, measured: 2_500 };
+                let confirmed = confirm(&flow(few, seed, volume).unwrap()).unwrap();
+                assert_eq!(confirmed.ops, 2_650, "{shape:?}");
+                assert!(confirmed.answer.trades > 50, "{shape:?}, seed {seed}: {confirmed:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_answer_that_the_twin_does_not_give_is_refused() {
+        let mut work = work(Shape::Exchange, 1, Volume { warm: 0, measured: 500 }).unwrap();
+        assert!(confirm(&work).is_ok());
+        // The twin takes no order above the header's prices; the reference does, and it trades with the next ask.
+        work.ops.iter_mut().find(|op| op.side == Side::Bid).unwrap().price = work.header.max_price + 10;
+        assert!(format!("{:#}", confirm(&work).unwrap_err()).contains("naive twin"));
     }
 
     #[test]

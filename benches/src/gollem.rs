@@ -1,4 +1,5 @@
-//! The engine as a subject: every operation becomes a command, with holds, escrow, contracts, events and all checks.
+//! The engine, or its naive twin, as a subject: every operation becomes a command, with holds, escrow, contracts, events
+//! and all checks.
 //!
 //! One instrument with a tick of one atom, fees for both sides, and the thousand users of the file as funded accounts.
 //! Self-trades are allowed, as the file demands. An operation names an order by the file's number; clients know the
@@ -7,6 +8,7 @@
 use crate::measure::Subject;
 use crate::workload::{Header, Kind, Op, Side, TimeInForce, Trade};
 use anyhow::{Context, ensure};
+use gollem_engine::naive::Twin;
 use gollem_engine::{
     self as engine, AccountId, Amount, Attributes, Capacity, Command, Constraints, Engine, Event, Input, InstrumentId,
     InstrumentSpec, KeyId, NewOrder, OrderId, Preference, Price, Quantity, Reference, Replacement, SelfTrade, Symbol,
@@ -21,16 +23,93 @@ const NEXT: usize = 8;
 
 /// Users of an order file are numbered from 1 to this.
 const USERS: u32 = 1_000;
-/// Each buys so often for the most a purchase may be.
-const PURCHASES: u32 = 20;
 /// Time of the first command, and between two.
 const START_NS: u64 = 1_700_000_000_000_000_000;
 const STEP_NS: u64 = 50;
 
-/// An engine, and the driver's table.
+/// What the driver needs of the engine or the twin.
+pub(crate) trait Exchange: Sized {
+    /// The name in the table.
+    const NAME: &'static str;
+    /// Each user buys so often for the most a purchase may be.
+    const PURCHASES: u32;
+
+    /// An empty exchange with memory for so much.
+    fn with_capacity(capacity: Capacity) -> Self;
+
+    /// See [`Engine::apply`].
+    fn apply(&mut self, input: &Input, events: &mut Vec<Event>);
+
+    /// See [`Engine::touch`]; the twin does not look ahead.
+    #[inline(always)]
+    fn touch(&self, _account: AccountId, _order: OrderId) -> u64 {
+        0
+    }
+
+    /// See [`Engine::touch_around`].
+    #[inline(always)]
+    fn touch_around(&self, _order: OrderId) -> u64 {
+        0
+    }
+
+    /// What must hold at the end.
+    ///
+    /// # Errors
+    /// When it does not hold.
+    fn check(&self) -> anyhow::Result<()> {
+        Ok(())
+    }
+}
+
+impl Exchange for Engine {
+    const NAME: &'static str = "gollem";
+    const PURCHASES: u32 = 20;
+
+    fn with_capacity(capacity: Capacity) -> Engine {
+        Engine::with_capacity(capacity)
+    }
+
+    #[inline(always)]
+    fn apply(&mut self, input: &Input, events: &mut Vec<Event>) {
+        Engine::apply(self, input, events);
+    }
+
+    #[inline(always)]
+    fn touch(&self, account: AccountId, order: OrderId) -> u64 {
+        Engine::touch(self, account, order)
+    }
+
+    #[inline(always)]
+    fn touch_around(&self, order: OrderId) -> u64 {
+        Engine::touch_around(self, order)
+    }
+
+    fn check(&self) -> anyhow::Result<()> {
+        ensure!(self.ledger_sum() == 0, "the ledger does not sum to zero: the engine has a bug");
+        Ok(())
+    }
+}
+
+impl Exchange for Twin {
+    const NAME: &'static str = "twin";
+    const PURCHASES: u32 = 1; // It looks through all of them at each.
+
+    fn with_capacity(_capacity: Capacity) -> Twin {
+        Twin::new()
+    }
+
+    fn apply(&mut self, input: &Input, events: &mut Vec<Event>) {
+        Twin::apply(self, input, events);
+    }
+}
+
+/// The engine as a subject.
+pub(crate) type Gollem = Driver<Engine>;
+
+/// An exchange, and the driver's table.
 #[derive(Debug)]
-pub(crate) struct Gollem {
-    engine: Engine,
+pub(crate) struct Driver<X> {
+    engine: X,
     events: Vec<Event>,
     /// What a client knows of each of the file's orders.
     known: Vec<Known>,
@@ -46,19 +125,23 @@ struct Known {
     quantity: Quantity,
 }
 
-impl Subject for Gollem {
-    const NAME: &'static str = "gollem";
+impl<X: Exchange> Subject for Driver<X> {
+    const NAME: &'static str = X::NAME;
 
-    fn fresh(header: &Header) -> anyhow::Result<Gollem> {
+    fn fresh(header: &Header) -> anyhow::Result<Driver<X>> {
         let prices = header.prices();
         let levels = u64::try_from(prices.end - prices.start).context("no prices")?;
-        ensure!(levels < limits::LEVELS_MAX, "prices span {levels} ticks, an instrument at most {}", limits::LEVELS_MAX);
+        ensure!(
+            levels < limits::LEVELS_MAX,
+            "prices span {levels} ticks, an instrument at most {}",
+            limits::LEVELS_MAX
+        );
         let capacity = Capacity {
             orders: usize::try_from(header.max_live)? + 64,
             contracts: usize::try_from(header.answer.trades)?,
         };
-        let mut fresh = Gollem {
-            engine: Engine::with_capacity(capacity),
+        let mut fresh = Driver {
+            engine: X::with_capacity(capacity),
             events: Vec::with_capacity(1_024),
             known: vec![Known { order: OrderId(0), quantity: Quantity(0) }; usize::try_from(header.max_id)? + 1],
             shift: 1 - prices.start,
@@ -67,11 +150,11 @@ impl Subject for Gollem {
         fresh.send(Command::ListInstrument(Box::new(spec(levels)?)));
         for user in 1..=USERS {
             fresh.send(Command::OpenAccount);
-            for number in 0..PURCHASES {
+            for number in 0..X::PURCHASES {
                 fresh.send(Command::PurchaseCredits {
                     account: AccountId(user),
                     amount: Amount(limits::PURCHASE_ATOMS_MAX),
-                    reference: Reference(u128::from(user * PURCHASES + number).to_le_bytes()),
+                    reference: Reference(u128::from(user * X::PURCHASES + number).to_le_bytes()),
                 });
             }
         }
@@ -122,12 +205,11 @@ impl Subject for Gollem {
     }
 
     fn check(&self) -> anyhow::Result<()> {
-        ensure!(self.engine.ledger_sum() == 0, "the ledger does not sum to zero: the engine has a bug");
-        Ok(())
+        self.engine.check()
     }
 }
 
-impl Gollem {
+impl<X: Exchange> Driver<X> {
     #[inline(always)]
     fn send(&mut self, command: Command) {
         self.seq += 1;

@@ -8,6 +8,7 @@
 //! | `engine` | commands a second and service times of one engine |
 //! | `workload`, `generate`, `reference` | order files that any engine can replay, the flow they are made of, the right answers |
 //! | `measure`, `book`, `bare` | how an engine is measured over an order file; ours, and the least that any needs |
+//! | `pareto` | finding and taking asks that differ in price, latency and throughput |
 //! | `peers` | other people's engines over the same files, side by side |
 //! | `pipeline`, `open_loop` | durable commands a second; acknowledgement times on a fixed schedule |
 //! | `control` | what one small synced write costs in the same folder |
@@ -30,6 +31,7 @@ mod market;
 mod measure;
 mod open_loop;
 mod output;
+mod pareto;
 mod peers;
 mod pipeline;
 mod random;
@@ -53,6 +55,7 @@ struct Cli {
 enum Bench {
     Engine(engine::Options),
     Generate(generate::Options),
+    Pareto(pareto::Options),
     Peers(peers::Options),
     Pipeline(pipeline::Options),
 }
@@ -78,6 +81,7 @@ fn run(bench: &Bench) -> anyhow::Result<()> {
     let text = match bench {
         Bench::Engine(options) => engine::run(options)?,
         Bench::Generate(options) => generate::run(options)?,
+        Bench::Pareto(options) => pareto::run(options)?,
         Bench::Peers(options) => peers::run(options)?,
         Bench::Pipeline(options) => pipeline::run(options)?,
     };

@@ -123,13 +123,21 @@ impl Measurement {
 /// # Errors
 /// When the thread cannot be pinned, or a subject does not trade what the file says.
 pub(crate) fn measure(subjects: &[Passes], name: &str, work: &Work, plan: Plan) -> anyhow::Result<Vec<Measurement>> {
+    pinned(|| passes(subjects, name, work, plan)).with_context(|| format!("workload {name}"))
+}
+
+/// Runs something on a thread of its own that is pinned to [`core()`].
+///
+/// # Errors
+/// When the thread cannot be pinned, or what runs fails or panics.
+pub(crate) fn pinned<T: Send>(run: impl FnOnce() -> anyhow::Result<T> + Send) -> anyhow::Result<T> {
     let run = || {
         pin()?;
-        passes(subjects, name, work, plan)
+        run()
     };
     std::thread::scope(|scope| match scope.spawn(run).join() {
-        Ok(result) => result.with_context(|| format!("workload {name}")),
-        Err(_) => bail!("an engine panicked on workload {name}"),
+        Ok(result) => result,
+        Err(_) => bail!("an engine panicked"),
     })
 }
 

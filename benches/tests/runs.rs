@@ -65,7 +65,7 @@ fn order_file(dir: &Path, seed: &str) -> PathBuf {
     let volume = ["--warm", "1000", "--meas", "5000", "--out", out];
     let (code, text) =
         bench(&[["generate", "--shape", "exchange", "--seed", seed].as_slice(), volume.as_slice()].concat());
-    assert!(code == 0 && text.contains("5,000 to measure"), "{text}");
+    assert!(code == 0 && text.contains("5,000 to measure") && text.contains("the first 7,000 operations"), "{text}");
     path
 }
 
@@ -121,4 +121,21 @@ fn a_folder_that_does_not_exist_is_a_failure_with_its_name() {
     let output = output.unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8(output.stderr).unwrap().contains("no/such/folder"));
+}
+
+#[test]
+fn the_pareto_bench_prints_its_figures_and_the_same_hashes_for_the_same_seed() {
+    let arguments = ["pareto", "--asks", "200,500", "--commands", "100", "--case", "anti", "--case", "plain"];
+    let run = || measurements(&[arguments.as_slice(), &["--json"]].concat());
+    let (first, again) = (run(), run());
+    assert_eq!(first.len(), 2 * (3 * 8 + 2 + 8 + 2));
+    for (line, other) in first.iter().zip(&again) {
+        check_numbers(line, &["commands", "commands_per_s", "max_ns", "clock_ns"]);
+        assert_eq!((&line["engine"], &line["hash"]), (&"gollem".into(), &other["hash"]));
+        assert!(line["p50_ns"].as_u64() <= line["max_ns"].as_u64(), "{line}");
+    }
+    let matching = first.iter().find(|line| line["workload"] == "pareto-anti-500-10%-match").unwrap();
+    check_numbers(matching, &["trades", "quantity"]);
+    let (code, table) = bench(&arguments);
+    assert!(code == 0 && table.contains("\npareto-plain: 500 asks, seed 42\n"), "{table}");
 }
