@@ -112,6 +112,13 @@ impl Flags {
         self.0 & flags == flags
     }
 
+    /// In its queue, without a deadline and without a key that counts it.
+    #[inline(always)]
+    pub(crate) fn is_plain_queued(self) -> bool {
+        let plain = Flags::QUEUED | Flags::BOOKED;
+        self.0 & (plain | Flags::DATED | Flags::KEYED) == plain
+    }
+
     #[inline]
     pub(crate) fn set(&mut self, flag: u32, on: bool) {
         self.0 = if on { self.0 | flag } else { self.0 & !flag };
@@ -144,12 +151,11 @@ impl Flags {
         self.0 >> Flags::CATEGORY_SHIFT
     }
 
-    /// See [`Flags::category`].
-    #[inline]
-    pub(crate) fn of_category(attributes: &Attributes) -> u32 {
-        let place = |bit: u16| bit.trailing_zeros();
-        let (gpu, region) = (place(attributes.gpu.bit()), place(attributes.region.bit()));
-        (gpu | region << 4 | place(attributes.precision.bit()) << 8) << Flags::CATEGORY_SHIFT
+    /// The same of attributes.
+    #[inline(always)]
+    pub(crate) fn category_of(attributes: &Attributes) -> u32 {
+        let place = |number: u8| u32::from(number.min(15)); // All beyond the last possible name share a bit.
+        place(attributes.gpu.0) | place(attributes.region.0) << 4 | place(attributes.precision.0) << 8
     }
 
     fn of_self_trade(mode: SelfTrade) -> u32 {
@@ -323,13 +329,23 @@ impl Orders {
         self.hot_mut(slot).time = time;
     }
 
-    /// Gives an order that left a queue the place, the size and the time at which it joins another.
+    /// Sends an order to the back of a queue at another price.
     #[inline(always)]
-    pub(crate) fn rejoin(&mut self, slot: Slot, ticks: u32, quantity: u64, remaining: u64) {
+    pub(crate) fn rejoin(&mut self, slot: Slot, ticks: u32) {
         self.clock += 1;
         let time = self.clock;
         let hot = self.hot_mut(slot);
-        (hot.ticks, hot.quantity, hot.remaining, hot.time) = (ticks, quantity, remaining, time);
+        (hot.ticks, hot.time) = (ticks, time);
+    }
+
+    /// Marks an order that was just opened as being in a queue, at the back.
+    #[inline(always)]
+    pub(crate) fn queued(&mut self, slot: Slot) {
+        self.clock += 1;
+        let time = self.clock;
+        let hot = self.link_mut(slot);
+        hot.time = time;
+        hot.flags.0 |= Flags::QUEUED | Flags::BOOKED;
     }
 
     /// Slots of an account's orders, oldest first.
@@ -535,7 +551,7 @@ fn write_records(hot: &mut Hot, cold: &mut Cold, id: u64, new: &NewOrder, key: K
         Terms::Ask { attributes } => {
             (latency_ms, throughput_tps) = (attributes.latency_ms, attributes.throughput_tps);
             category = [attributes.gpu.bit(), attributes.region.bit(), attributes.precision.bit()];
-            flags |= Flags::ASK | Flags::of_category(attributes);
+            flags |= Flags::ASK | Flags::category_of(attributes) << Flags::CATEGORY_SHIFT;
             weights = [0; 3];
         }
         Terms::Bid { constraints, preference, single } => {
