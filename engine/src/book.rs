@@ -151,7 +151,7 @@ impl Book {
         flags.set(Flags::QUEUED, queued);
         flags.set(Flags::BOOKED, true);
         if queued {
-            return self.side_mut(side).push(orders, key, slot, units);
+            return self.side_mut(side).push(orders.links(), key, slot, units);
         }
         let entry = entry(orders.hot(slot), key, slot);
         self.index_mut(orders, slot).insert(entry, units);
@@ -195,7 +195,7 @@ impl Book {
         let hot = orders.hot(slot);
         let (key, units) = (self.key(side, hot.ticks), hot.remaining);
         if queued {
-            return self.side_mut(side).remove(orders, key, slot, units);
+            return self.side_mut(side).remove(orders.links(), key, slot, units);
         }
         let orders = &*orders;
         let entry = entry(orders.hot(slot), key, slot);
@@ -205,21 +205,14 @@ impl Book {
 
     /// Takes an order out of a queue; it stays marked as being in the book and in the queues.
     #[inline(always)]
-    pub(crate) fn leave_queue(
-        &mut self,
-        orders: &mut Orders,
-        side: Side,
-        ticks: u32,
-        slot: Slot,
-        units: u64,
-    ) -> Totals {
+    pub(crate) fn leave_queue(&mut self, orders: &mut [Hot], side: Side, ticks: u32, slot: Slot, units: u64) -> Totals {
         let key = self.key(side, ticks);
         self.side_mut(side).remove(orders, key, slot, units)
     }
 
-    /// Puts an order that left a queue at the back of another.
+    /// Puts an order that is marked as being in the book and in the queues at the back of one.
     #[inline(always)]
-    pub(crate) fn join_queue(&mut self, orders: &mut Orders, side: Side, ticks: u32, slot: Slot, units: u64) -> Totals {
+    pub(crate) fn join_queue(&mut self, orders: &mut [Hot], side: Side, ticks: u32, slot: Slot, units: u64) -> Totals {
         let key = self.key(side, ticks);
         self.side_mut(side).push(orders, key, slot, units)
     }
@@ -243,7 +236,7 @@ impl Book {
     #[inline(always)]
     pub(crate) fn requeue(
         &mut self,
-        orders: &mut Orders,
+        orders: &mut [Hot],
         side: Side,
         slot: Slot,
         from: u32,

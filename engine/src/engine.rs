@@ -113,6 +113,7 @@ impl Engine {
     /// # Panics
     /// When the input is not the next one or its time goes back, or when an invariant of the engine is
     /// broken. All are bugs, and going on would spread them.
+    #[inline]
     pub fn apply(&mut self, input: &Input, events: &mut Vec<Event>) {
         assert!(input.seq == self.last_seq.wrapping_add(1), "inputs are applied in order, without gaps");
         assert!(input.at >= self.last_at, "the sequencer's stamp never goes back");

@@ -6,6 +6,7 @@
 //! changed, as soon as something is out of the ordinary; then the command goes the long way, where the rules are written
 //! out and refusals are made. So nothing here decides anything: taking the lane out changes no event.
 
+use crate::event::tell;
 use crate::ids::dense_index;
 use crate::limits::{
     OPEN_CONTRACTS_MAX, OPEN_CONTRACTS_PER_ACCOUNT_MAX, OPEN_ORDERS_MAX, OPEN_ORDERS_PER_ACCOUNT_MAX,
@@ -43,8 +44,7 @@ impl Engine {
         } else if !market.is_small(to, units) {
             return false;
         }
-        orders.rejoin(slot, to);
-        let (left, joined) = market.book.requeue(orders, side, slot, from, to, units);
+        let (left, joined) = market.book.requeue(orders.rejoin(slot, to), side, slot, from, to, units);
         market.tell_replaced(replacement.order, to, quantity, units, events);
         market.tell_level(instrument, side, from, left, events);
         if more != 0 {
@@ -66,7 +66,7 @@ impl Engine {
             return false;
         }
         let side = flags.side();
-        let totals = market.book.leave_queue(orders, side, ticks, slot, units);
+        let totals = market.book.leave_queue(orders.links(), side, ticks, slot, units);
         tell_closed(order, units, CloseReason::Cancelled, events);
         market.tell_level(instrument, side, ticks, totals, events);
         if side == Side::Bid {
@@ -124,7 +124,7 @@ impl Engine {
             ledger.transfer_held(new.account, held, events);
         }
         tell_rested(order, units, events);
-        let totals = market.book.join_queue(orders, side, ticks, slot, units);
+        let totals = market.book.join_queue(orders.links(), side, ticks, slot, units);
         market.tell_level(new.instrument, side, ticks, totals, events);
         true
     }
@@ -132,20 +132,20 @@ impl Engine {
 
 // Not inlined: where an event is pushed once, it is written where it belongs and not copied there.
 
-#[inline(never)]
+#[inline(always)]
 fn tell_closed(order: OrderId, remaining: u64, reason: CloseReason, events: &mut Vec<Event>) {
-    events.push(Event::OrderClosed { order, remaining: Quantity(remaining), reason });
+    tell(events, move || Event::OrderClosed { order, remaining: Quantity(remaining), reason });
 }
 
-#[inline(never)]
+#[inline(always)]
 fn tell_rested(order: OrderId, remaining: u64, events: &mut Vec<Event>) {
-    events.push(Event::OrderRested { order, remaining: Quantity(remaining) });
+    tell(events, move || Event::OrderRested { order, remaining: Quantity(remaining) });
 }
 
-#[inline(never)]
+#[inline(always)]
 fn tell_accepted(new: &NewOrder, id: OrderId, events: &mut Vec<Event>) {
     let Some(price) = new.limit else { return };
-    events.push(Event::OrderAccepted(Order {
+    tell(events, move || Event::OrderAccepted(Order {
         id,
         account: new.account,
         key: new.key,

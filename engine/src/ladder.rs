@@ -8,7 +8,7 @@
 //! Invariants: `best` is the lowest key with a queue; a page exists while one of its levels has orders; a level's queue
 //! is in the order of its orders' times.
 
-use crate::orders::{NONE, Orders, Slot};
+use crate::orders::{Hot, NONE, Orders, Slot};
 
 /// The key of no level.
 pub(crate) const NO_KEY: u32 = u32::MAX;
@@ -168,67 +168,59 @@ impl Ladder {
 
     /// Puts an order of so many units at the back of its level's queue; returns the level's new totals.
     #[inline(always)]
-    pub(crate) fn push(&mut self, orders: &mut Orders, key: u32, slot: Slot, units: u64) -> Totals {
-        let at = self.level_for(key);
-        let level = &mut self.levels[at];
-        level.quantity += units;
-        level.orders += 1;
-        let totals = level.totals();
-        let tail = std::mem::replace(&mut level.tail, slot);
-        let link = orders.link_mut(slot);
+    pub(crate) fn push(&mut self, orders: &mut [Hot], key: u32, slot: Slot, units: u64) -> Totals {
+        let page = &mut self.directory[(key / PAGE) as usize];
+        if page.first == NONE {
+            page.first = new_page(&mut self.levels, &mut self.free_pages);
+        }
+        let level = &mut self.levels[(page.first | key % PAGE) as usize];
+        let totals = Totals { quantity: level.quantity + units, orders: level.orders + 1 };
+        let tail = level.tail;
+        (level.quantity, level.orders, level.tail) = (totals.quantity, totals.orders, slot);
+        let link = &mut orders[slot as usize];
         (link.prev, link.next) = (tail, NONE);
         self.orders += 1;
         if tail == NONE {
             level.head = slot;
+            page.used += u32::from(totals.orders == 1);
             self.queued.set(key);
             self.best = self.best.min(key);
-            if totals.orders == 1 {
-                self.directory[(key / PAGE) as usize].used += 1;
-            }
         } else {
-            orders.link_mut(tail).next = slot;
+            orders[tail as usize].next = slot;
         }
         totals
     }
 
     /// Takes an order of so many units out of its level's queue; returns the level's new totals.
     #[inline(always)]
-    pub(crate) fn remove(&mut self, orders: &mut Orders, key: u32, slot: Slot, units: u64) -> Totals {
-        let link = orders.hot(slot);
+    pub(crate) fn remove(&mut self, orders: &mut [Hot], key: u32, slot: Slot, units: u64) -> Totals {
+        let link = &orders[slot as usize];
         let (prev, next) = (link.prev, link.next);
-        let at = self.level_at(key);
-        let level = &mut self.levels[at];
-        level.quantity -= units;
-        level.orders -= 1;
-        let totals = level.totals();
+        let page = &mut self.directory[(key / PAGE) as usize];
+        let level = &mut self.levels[(page.first | key % PAGE) as usize];
+        let totals = Totals { quantity: level.quantity - units, orders: level.orders - 1 };
+        (level.quantity, level.orders) = (totals.quantity, totals.orders);
         self.orders -= 1;
-        if prev == NONE && next == NONE {
+        if prev & next == NONE {
             (level.head, level.tail) = (NONE, NONE);
-            self.emptied(key, totals);
+            self.queued.clear(key);
+            if key == self.best {
+                self.best = if self.orders == 0 { NO_KEY } else { self.queued.next(key) };
+            }
+            if totals.orders == 0 {
+                self.vacate(key);
+            }
             return totals;
         }
         match prev {
             NONE => level.head = next,
-            prev => orders.link_mut(prev).next = next,
+            prev => orders[prev as usize].next = next,
         }
         match next {
             NONE => level.tail = prev,
-            next => orders.link_mut(next).prev = prev,
+            next => orders[next as usize].prev = prev,
         }
         totals
-    }
-
-    /// A level's queue has lost its last order.
-    #[inline(always)]
-    fn emptied(&mut self, key: u32, totals: Totals) {
-        self.queued.clear(key);
-        if key == self.best {
-            self.best = self.queued.next(key);
-        }
-        if totals.orders == 0 {
-            assert!(totals.quantity == 0, "an empty level holds nothing");
-            self.vacate(key);
-        }
     }
 
     /// First order of a level's queue.
@@ -311,13 +303,14 @@ impl Bitmap {
     #[inline(never)]
     fn next_word(&self, from: usize) -> u32 {
         let mut mask = u64::MAX << (from % 64);
-        for (number, bits) in self.summary.iter().enumerate().skip(from / 64) {
+        let mut number = from / 64;
+        while let Some(bits) = self.summary.get(number) {
             let later = bits & mask;
             if later != 0 {
                 let word = number * 64 + later.trailing_zeros() as usize;
                 return word as u32 * 64 + self.words[word].trailing_zeros(); // Keys fit.
             }
-            mask = u64::MAX;
+            (mask, number) = (u64::MAX, number + 1);
         }
         NO_KEY
     }

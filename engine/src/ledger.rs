@@ -4,6 +4,7 @@
 //! Invariants: the sum over all accounts is zero; only `External` and `Receivable` are ever negative; an account's
 //! balances together stay within [`ACCOUNT_ATOMS_MAX`], so that no addition can overflow.
 
+use crate::event::tell;
 use crate::fingerprint::{Section, TableHash, hash_row};
 use crate::ids::dense_index;
 use crate::limits::ACCOUNT_ATOMS_MAX;
@@ -315,12 +316,12 @@ impl Ledger {
 }
 
 /// Tells that an account's orders hold so many atoms more, or less.
-#[inline(never)]
+#[inline(always)]
 fn tell_held(account: AccountId, more: i64, events: &mut Vec<Event>) {
     let (available, held) = (LedgerAccount::Available(account), LedgerAccount::Held(account));
     let (debit, credit, code) =
         if more > 0 { (available, held, TransferCode::Hold) } else { (held, available, TransferCode::Release) };
-    events.push(Event::Transferred(Transfer { debit, credit, amount: Amount(more.abs()), code }));
+    tell(events, move || Event::Transferred(Transfer { debit, credit, amount: Amount(more.abs()), code }));
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 use crate::book::Book;
 use crate::contracts::ContractList;
+use crate::event::tell;
 use crate::ladder::Totals;
 use crate::limits::ACCOUNT_ATOMS_MAX;
 use crate::{
@@ -177,7 +178,7 @@ impl Market {
     }
 
     /// Tells an order's new price and size.
-    #[inline(never)]
+    #[inline(always)]
     pub(crate) fn tell_replaced(
         &self,
         order: OrderId,
@@ -186,7 +187,7 @@ impl Market {
         remaining: u64,
         events: &mut Vec<Event>,
     ) {
-        events.push(Event::OrderReplaced {
+        tell(events, move || Event::OrderReplaced {
             order,
             price: self.price(ticks),
             quantity: Quantity(quantity),
@@ -195,8 +196,7 @@ impl Market {
     }
 
     /// Tells a level's new totals.
-    // Not inlined: where an event is pushed once, it is written where it belongs and not copied there.
-    #[inline(never)]
+    #[inline(always)]
     pub(crate) fn tell_level(
         &self,
         instrument: InstrumentId,
@@ -205,7 +205,7 @@ impl Market {
         totals: Totals,
         events: &mut Vec<Event>,
     ) {
-        events.push(Event::LevelChanged {
+        tell(events, move || Event::LevelChanged {
             instrument,
             side,
             price: self.price(ticks),

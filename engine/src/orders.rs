@@ -245,6 +245,12 @@ impl Orders {
         &mut self.hot[slot as usize]
     }
 
+    /// The links of all orders, by slot.
+    #[inline(always)]
+    pub(crate) fn links(&mut self) -> &mut [Hot] {
+        &mut self.hot
+    }
+
     /// The API key that counts the order; 0 for none.
     #[inline]
     pub(crate) fn key(&self, slot: Slot) -> KeyId {
@@ -329,13 +335,14 @@ impl Orders {
         self.hot_mut(slot).time = time;
     }
 
-    /// Sends an order to the back of a queue at another price.
+    /// Sends an order to the back of a queue at another price; the links of all orders, to put it there.
     #[inline(always)]
-    pub(crate) fn rejoin(&mut self, slot: Slot, ticks: u32) {
+    pub(crate) fn rejoin(&mut self, slot: Slot, ticks: u32) -> &mut [Hot] {
         self.clock += 1;
-        let time = self.clock;
-        let hot = self.hot_mut(slot);
-        (hot.ticks, hot.time) = (ticks, time);
+        self.hash.mark(slot as usize);
+        let hot = &mut self.hot[slot as usize];
+        (hot.ticks, hot.time) = (ticks, self.clock);
+        &mut self.hot
     }
 
     /// Marks an order that was just opened as being in a queue, at the back.
