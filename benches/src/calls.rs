@@ -10,8 +10,8 @@
 use crate::market;
 use crate::random::Random;
 use gollem_engine::{
-    AccountId, Amount, Command, Constraints, Engine, Event, Input, OrderId, PayoutId, Preference, StateHash, Terms, Timestamp,
-    Trade,
+    AccountId, Amount, Command, Constraints, Engine, Event, Input, OrderId, PayoutId, Preference, StateHash, Terms,
+    Timestamp, Trade,
 };
 use serde::Serialize;
 use std::collections::VecDeque;
@@ -140,7 +140,8 @@ impl Flow {
             let terms = market::ask(random.between_u32(100, 800), random.between_u32(20, 120));
             market::quote(market::provider(random), mid - 2 + away, random.between(2_000, 50_000), terms)
         } else {
-            let terms = Terms::Bid { constraints: Constraints::default(), preference: Preference::Price, single: false };
+            let terms =
+                Terms::Bid { constraints: Constraints::default(), preference: Preference::Price, single: false };
             market::quote(market::buyer(random), mid + 2 - away, random.between(500, 5_000), terms)
         }
     }

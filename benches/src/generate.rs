@@ -490,8 +490,10 @@ mod tests {
     fn an_answer_that_the_twin_does_not_give_is_refused() {
         let mut work = work(Shape::Exchange, 1, Volume { warm: 0, measured: 500 }).unwrap();
         assert!(confirm(&work).is_ok());
-        // The twin takes no order above the header's prices; the reference does, and it trades with the next ask.
-        work.ops.iter_mut().find(|op| op.side == Side::Bid).unwrap().price = work.header.max_price + 10;
+        // The twin refuses an order beyond the header's prices; the reference lets it trade.
+        let Header { max_price: price, .. } = work.header;
+        let bid = Op { side: Side::Bid, price: price + 10, ..work.ops[0] };
+        work.ops = vec![bid, Op { side: Side::Ask, price, id: 2, ..bid }];
         assert!(format!("{:#}", confirm(&work).unwrap_err()).contains("naive twin"));
     }
 

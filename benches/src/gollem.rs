@@ -113,6 +113,8 @@ pub(crate) struct Driver<X> {
     events: Vec<Event>,
     /// What a client knows of each of the file's orders.
     known: Vec<Known>,
+    /// XX
+    large: bool,
     /// Added to a price of the file to get ticks.
     shift: i64,
     seq: u64,
@@ -144,6 +146,7 @@ impl<X: Exchange> Subject for Driver<X> {
             engine: X::with_capacity(capacity),
             events: Vec::with_capacity(1_024),
             known: vec![Known { order: OrderId(0), quantity: Quantity(0) }; usize::try_from(header.max_id)? + 1],
+            large: header.max_live > 50_000,
             shift: 1 - prices.start,
             seq: 0,
         };
@@ -197,6 +200,9 @@ impl<X: Exchange> Subject for Driver<X> {
 
     #[inline]
     fn look_ahead(&mut self, upcoming: &[Op]) {
+        if !self.large {
+            return;
+        }
         let order = |op: &Op| self.known[op.id as usize].order;
         let far = upcoming.get(FAR).map_or(0, |op| order(op).0);
         let near = upcoming.get(NEAR).map_or(0, |op| self.engine.touch(AccountId(op.user), order(op)));

@@ -4,7 +4,8 @@ use crate::random::Random;
 use anyhow::Context;
 use gollem_engine::{
     ATOMS_PER_CENT, AccountId, Amount, Attributes, Command, Constraints, ContractId, DeliveryReport, InstrumentId,
-    InstrumentSpec, KeyId, NewOrder, Outcome, Preference, Price, Quantity, Reference, SelfTrade, Symbol, Terms, TimeInForce, TokenWeights,
+    InstrumentSpec, KeyId, NewOrder, Outcome, Preference, Price, Quantity, Reference, SelfTrade, Symbol, Terms,
+    TimeInForce, TokenWeights,
 };
 
 /// Accounts from 1 to this quote asks.

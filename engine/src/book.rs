@@ -12,7 +12,7 @@
 use crate::ladder::{Ladder, NO_KEY, Totals};
 use crate::orders::{Flags, Hot, Orders, Slot};
 use crate::pareto::{Entry, ParetoIndex, Query, Rank};
-use crate::{Preference, Price, Quantity, Side};
+use crate::{Attributes, Preference, Price, Quantity, Side};
 use std::cmp::Reverse;
 
 /// GPU class, region and precision as single bits (of an ask) or sets (of a bid, 0 accepting any).
@@ -76,8 +76,8 @@ struct Segment {
 pub(crate) struct Book {
     /// Highest price in ticks: the key of a bid is how far below it is.
     top: u32,
-    asks: Ladder,
-    bids: Ladder,
+    /// By side: bids, asks.
+    sides: [Ladder; 2],
     main: Class,
     segments: Vec<Segment>,
     demanding: ParetoIndex,
@@ -88,36 +88,45 @@ impl Book {
     pub(crate) fn new(top: u32) -> Book {
         Book {
             top,
-            asks: Ladder::new(top),
-            bids: Ladder::new(top),
+            sides: [Ladder::new(top), Ladder::new(top)],
             main: Class { latency_ms: 0, throughput_tps: 0, category: 0 },
             segments: Vec::new(),
             demanding: ParetoIndex::new(Rank::Time),
         }
     }
 
-    #[inline]
+    /// The key of a price, which is at most the highest.
+    #[inline(always)]
     fn key(&self, side: Side, ticks: u32) -> u32 {
         match side {
             Side::Ask => ticks,
-            Side::Bid => self.top - ticks,
+            Side::Bid => self.top.wrapping_sub(ticks), // Not checked, so that this is no branch.
         }
     }
 
-    #[inline]
+    #[inline(always)]
+    fn side(&self, side: Side) -> &Ladder {
+        &self.sides[side as usize]
+    }
+
+    #[inline(always)]
     fn side_mut(&mut self, side: Side) -> &mut Ladder {
-        match side {
-            Side::Ask => &mut self.asks,
-            Side::Bid => &mut self.bids,
-        }
+        &mut self.sides[side as usize]
+    }
+
+    #[inline(always)]
+    fn asks(&self) -> &Ladder {
+        self.side(Side::Ask)
+    }
+
+    #[inline(always)]
+    fn bids(&self) -> &Ladder {
+        self.side(Side::Bid)
     }
 
     /// Orders resting on that side.
     pub(crate) fn orders(&self, side: Side) -> u32 {
-        match side {
-            Side::Ask => self.asks.orders(),
-            Side::Bid => self.bids.orders(),
-        }
+        self.side(side).orders()
     }
 
     /// Adds an order at the back of its place; returns its level's new totals.
@@ -142,7 +151,7 @@ impl Book {
         flags.set(Flags::QUEUED, queued);
         flags.set(Flags::BOOKED, true);
         if queued {
-            return self.side_mut(side).push(orders, key, slot, units);
+            return self.side_mut(side).push(orders.links(), key, slot, units);
         }
         let entry = entry(orders.hot(slot), key, slot);
         self.index_mut(orders, slot).insert(entry, units);
@@ -155,7 +164,7 @@ impl Book {
         let hot = orders.hot(slot);
         let (latency_ms, throughput_tps) = (hot.latency_ms, hot.throughput_tps);
         let class = Class { latency_ms, throughput_tps, category: hot.flags.category() };
-        if self.asks.orders() == 0 {
+        if self.asks().orders() == 0 {
             self.main = class;
         }
         class == self.main
@@ -186,7 +195,7 @@ impl Book {
         let hot = orders.hot(slot);
         let (key, units) = (self.key(side, hot.ticks), hot.remaining);
         if queued {
-            return self.side_mut(side).remove(orders, key, slot, units);
+            return self.side_mut(side).remove(orders.links(), key, slot, units);
         }
         let orders = &*orders;
         let entry = entry(orders.hot(slot), key, slot);
@@ -196,21 +205,14 @@ impl Book {
 
     /// Takes an order out of a queue; it stays marked as being in the book and in the queues.
     #[inline(always)]
-    pub(crate) fn leave_queue(
-        &mut self,
-        orders: &mut Orders,
-        side: Side,
-        ticks: u32,
-        slot: Slot,
-        units: u64,
-    ) -> Totals {
+    pub(crate) fn leave_queue(&mut self, orders: &mut [Hot], side: Side, ticks: u32, slot: Slot, units: u64) -> Totals {
         let key = self.key(side, ticks);
         self.side_mut(side).remove(orders, key, slot, units)
     }
 
-    /// Puts an order that left a queue at the back of another.
+    /// Puts an order that is marked as being in the book and in the queues at the back of one.
     #[inline(always)]
-    pub(crate) fn join_queue(&mut self, orders: &mut Orders, side: Side, ticks: u32, slot: Slot, units: u64) -> Totals {
+    pub(crate) fn join_queue(&mut self, orders: &mut [Hot], side: Side, ticks: u32, slot: Slot, units: u64) -> Totals {
         let key = self.key(side, ticks);
         self.side_mut(side).push(orders, key, slot, units)
     }
@@ -230,14 +232,40 @@ impl Book {
         self.side_mut(side).resize(key, before, remaining)
     }
 
+    /// Moves an order from the queue of one price to the back of another's; returns both levels' new totals.
+    #[inline(always)]
+    pub(crate) fn requeue(
+        &mut self,
+        orders: &mut [Hot],
+        side: Side,
+        slot: Slot,
+        (from, to): (u32, u32),
+        units: u64,
+    ) -> (Totals, Totals) {
+        let (from, to) = (self.key(side, from), self.key(side, to));
+        let ladder = self.side_mut(side);
+        let left = ladder.remove(orders, from, slot, units);
+        (left, ladder.push(orders, to, slot, units))
+    }
+
     /// Whether an order at that limit could match at all: a cheap look at the best prices that spares most arrivals a
     /// search.
     #[inline(always)]
     pub(crate) fn may_match(&self, side: Side, ticks: u32) -> bool {
-        match side {
-            Side::Bid => self.asks.best() <= ticks || !self.segments.is_empty(),
-            Side::Ask => self.bids.best() <= self.top - ticks || !self.demanding.is_empty(),
-        }
+        let other = if side == Side::Bid { Side::Ask } else { Side::Bid };
+        let indexed = match side {
+            Side::Bid => !self.segments.is_empty(),
+            Side::Ask => !self.demanding.is_empty(),
+        };
+        self.side(other).best() <= self.key(other, ticks) || indexed
+    }
+
+    /// Whether asks that promise this wait in the queues.
+    #[inline(always)]
+    pub(crate) fn is_main(&self, attributes: &Attributes) -> bool {
+        let Attributes { latency_ms, throughput_tps, .. } = *attributes;
+        self.asks().orders() > 0
+            && self.main == Class { latency_ms, throughput_tps, category: Flags::category_of(attributes) }
     }
 
     /// The ask that a bid takes first.
@@ -255,14 +283,14 @@ impl Book {
 
     #[inline]
     fn queued_ask(&self, orders: &Orders, demand: &Demand) -> Option<Slot> {
-        if self.asks.best() > demand.ticks || !self.main_serves(demand) {
+        if self.asks().best() > demand.ticks || !self.main_serves(demand) {
             return None; // NO_KEY is above every limit.
         }
-        let head = self.asks.head(self.asks.best());
+        let head = self.asks().head(self.asks().best());
         if orders.hot(head).remaining >= demand.units {
             return Some(head);
         }
-        let reach = self.asks.queue(orders).take_while(|slot| orders.hot(*slot).ticks <= demand.ticks);
+        let reach = self.asks().queue(orders).take_while(|slot| orders.hot(*slot).ticks <= demand.ticks);
         reach.skip(1).find(|slot| orders.hot(*slot).remaining >= demand.units)
     }
 
@@ -318,10 +346,10 @@ impl Book {
             let hot = orders.hot(slot);
             !hot.flags.has(Flags::SINGLE) || hot.remaining <= offer.units
         };
-        let queued = if self.bids.best() > limit {
+        let queued = if self.bids().best() > limit {
             None
         } else {
-            let head = self.bids.head(self.bids.best());
+            let head = self.bids().head(self.bids().best());
             if fits(head) { Some(head) } else { self.later_bid(orders, limit, fits) }
         };
         if self.demanding.is_empty() {
@@ -336,14 +364,14 @@ impl Book {
     #[cold]
     fn later_bid(&self, orders: &Orders, limit: u32, fits: impl Fn(Slot) -> bool) -> Option<Slot> {
         let lowest = self.top - limit;
-        self.bids.queue(orders).take_while(|slot| orders.hot(*slot).ticks >= lowest).find(|slot| fits(*slot))
+        self.bids().queue(orders).take_while(|slot| orders.hot(*slot).ticks >= lowest).find(|slot| fits(*slot))
     }
 
     /// Asks that a bid may take, in the order in which it takes them, until `go_on` says no.
     pub(crate) fn visit_asks(&self, orders: &Orders, demand: &Demand, mut go_on: impl FnMut(Slot) -> bool) {
         if self.segments.is_empty() && self.main_serves(demand) {
             // One class of asks: every preference is price, then time.
-            let reach = self.asks.queue(orders).take_while(|slot| orders.hot(*slot).ticks <= demand.ticks);
+            let reach = self.asks().queue(orders).take_while(|slot| orders.hot(*slot).ticks <= demand.ticks);
             reach.filter(|slot| orders.hot(*slot).remaining >= demand.units).all(go_on);
             return;
         }
@@ -356,7 +384,7 @@ impl Book {
     pub(crate) fn feasible_asks(&self, orders: &Orders, demand: &Demand) -> Vec<Slot> {
         let query = ask_query(demand);
         let indexed = self.serving_segments(demand).flat_map(|segment| segment.index.feasible(query));
-        let queued = self.asks.queue(orders).take_while(|slot| orders.hot(*slot).ticks <= demand.ticks);
+        let queued = self.asks().queue(orders).take_while(|slot| orders.hot(*slot).ticks <= demand.ticks);
         let queued = queued.filter(|_| self.main_serves(demand));
         let all = indexed.map(|entry| entry.slot).chain(queued);
         all.filter(|slot| orders.hot(*slot).remaining >= demand.units).collect()
@@ -371,7 +399,7 @@ impl Book {
             demanding.find(|entry| accepts_category(orders, entry.slot, offer)).map(|entry| entry.slot)
         })
         .peekable();
-        let mut queued = self.bids.queue(orders).take_while(|slot| orders.hot(*slot).ticks >= offer.ticks).peekable();
+        let mut queued = self.bids().queue(orders).take_while(|slot| orders.hot(*slot).ticks >= offer.ticks).peekable();
         let merged = std::iter::from_fn(|| match (queued.peek(), demanding.peek()) {
             (Some(one), Some(other)) if bid_rank(orders.hot(*one)) < bid_rank(orders.hot(*other)) => queued.next(),
             (Some(_), None) => queued.next(),
@@ -386,10 +414,10 @@ impl Book {
         match side {
             Side::Bid => {
                 let indexed = self.segments.iter().filter_map(|segment| segment.index.best_price());
-                indexed.chain([self.asks.best()]).min().is_some_and(|best| best <= ticks)
+                indexed.chain([self.asks().best()]).min().is_some_and(|best| best <= ticks)
             }
             Side::Ask => {
-                let best = self.demanding.best_price().unwrap_or(NO_KEY).min(self.bids.best());
+                let best = self.demanding.best_price().unwrap_or(NO_KEY).min(self.bids().best());
                 best <= self.top - ticks
             }
         }
@@ -397,7 +425,7 @@ impl Book {
 
     /// Price levels of one side, best first.
     pub(crate) fn levels(&self, side: Side, tick: Price) -> Vec<(Price, Quantity, u32)> {
-        let ladder = if side == Side::Ask { &self.asks } else { &self.bids };
+        let ladder = self.side(side);
         let ticks = |key: u32| if side == Side::Ask { key } else { self.top - key };
         let row = |(key, totals): (u32, Totals)| {
             (Price(u64::from(ticks(key)) * tick.0), Quantity(totals.quantity), totals.orders)
@@ -409,7 +437,7 @@ impl Book {
     /// way before they are needed. What it returns means nothing.
     #[inline]
     pub(crate) fn touch(&self, orders: &Orders, hot: &Hot) -> u64 {
-        let ladder = if hot.flags.has(Flags::ASK) { &self.asks } else { &self.bids };
+        let ladder = self.side(hot.flags.side());
         let totals = ladder.totals(self.key(hot.flags.side(), hot.ticks));
         orders.touch(hot.next) ^ orders.touch(hot.prev) ^ totals.quantity
     }

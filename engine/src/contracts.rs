@@ -3,7 +3,7 @@
 use crate::fingerprint::{Section, TableHash, hash_row};
 use crate::ids::{SLOT_BITS, slot_of, slotted_id};
 use crate::orders::NONE;
-use crate::slots::Slots;
+use crate::slots::{Slots, set_aside};
 use crate::{AccountId, Amount, ContractId, InstrumentId, KeyId, OrderId, Price, Quantity, Timestamp, invariant};
 use bincode::{Decode, Encode};
 
@@ -64,6 +64,29 @@ struct Entry {
     prev: u32,
 }
 
+const FREE: Entry = Entry {
+    id: 0,
+    contract: Contract {
+        buyer: AccountId(0),
+        provider: AccountId(0),
+        instrument: InstrumentId(0),
+        ask: OrderId(0),
+        price: Price(0),
+        quantity: Quantity(0),
+        remaining: Quantity(0),
+        escrow: Amount::ZERO,
+        expires_at: Timestamp(0),
+        key: KeyId(0),
+        latency_ms: 0,
+        throughput_tps: 0,
+        buyer_fee_bps: 0,
+        provider_fee_bps: 0,
+        probe: false,
+    },
+    next: NONE,
+    prev: NONE,
+};
+
 /// All open contracts.
 #[derive(Debug, Default)]
 pub(crate) struct Contracts {
@@ -89,7 +112,7 @@ impl Contracts {
 
     /// Memory for so many contracts.
     pub(crate) fn reserve(&mut self, contracts: usize) {
-        self.entries.reserve(contracts);
+        set_aside(&mut self.entries, contracts, FREE);
         self.slots.reserve(contracts);
         self.hash.reserve(contracts);
     }

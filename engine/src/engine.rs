@@ -113,7 +113,8 @@ impl Engine {
     /// # Panics
     /// When the input is not the next one or its time goes back, or when an invariant of the engine is
     /// broken. All are bugs, and going on would spread them.
-    #[expect(clippy::wildcard_enum_match_arm, reason = "`dispatch` names every command")]
+    #[inline]
+    #[expect(clippy::wildcard_enum_match_arm, reason = "whatever is not plain goes by all the rules")]
     pub fn apply(&mut self, input: &Input, events: &mut Vec<Event>) {
         assert!(input.seq == self.last_seq.wrapping_add(1), "inputs are applied in order, without gaps");
         assert!(input.at >= self.last_at, "the sequencer's stamp never goes back");
@@ -121,12 +122,24 @@ impl Engine {
         if self.deadlines.due(input.at) {
             self.meet_deadlines(input.at, events);
         }
+        match &input.command {
+            Command::ReplaceOrder(change) if self.move_express(change, events) => {}
+            Command::PlaceOrder(new) if self.rest_express(new, events) => {}
+            Command::CancelOrder { account, order } if self.cancel_express(*account, *order, events) => {}
+            command => self.apply_in_full(command, input.at, events),
+        }
+    }
+
+    /// Applies a command by all the rules, or refuses it.
+    #[inline(never)]
+    #[expect(clippy::wildcard_enum_match_arm, reason = "`dispatch` names every command")]
+    fn apply_in_full(&mut self, command: &Command, at: Timestamp, events: &mut Vec<Event>) {
         let before = events.len();
-        let outcome = match &input.command {
-            Command::PlaceOrder(new) => self.place_order(new, input.at, events),
-            Command::ReplaceOrder(change) => self.replace_order(change, input.at, events),
+        let outcome = match command {
+            Command::PlaceOrder(new) => self.place_order(new, at, events),
+            Command::ReplaceOrder(change) => self.replace_order(change, at, events),
             Command::CancelOrder { account, order } => self.cancel_order(*account, *order, events),
-            other => self.dispatch(other, input.at, events),
+            other => self.dispatch(other, at, events),
         };
         if let Err(reason) = outcome {
             assert!(events.len() == before, "a refused command changes nothing");

@@ -280,6 +280,13 @@ pub enum Event {
     },
 }
 
+/// Appends an event. Where the frequent ones are made: a closure's result is written where it belongs, what is passed to
+/// [`Vec::push`] goes to the stack first and is copied from there.
+#[inline(always)]
+pub(crate) fn tell(events: &mut Vec<Event>, event: impl FnOnce() -> Event) {
+    events.extend(std::iter::once_with(event));
+}
+
 /// Whether a provider's asks on a market may be matched.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
 pub enum Breaker {

@@ -137,7 +137,7 @@ pub(crate) struct TableHash {
 
 impl TableHash {
     /// Notes that the row changed or is about to.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn mark(&mut self, row: usize) {
         let chunk = row / ROWS_PER_CHUNK;
         match self.dirty.get_mut(chunk / 64) {

@@ -2,13 +2,13 @@
 //! plain price-time order.
 //!
 //! Levels are addressed by *key*: the number of ticks from the best price there could be, so that the lowest key is the
-//! best on either side. A level is found by index: a directory of pages of 64 levels. Bitmaps over the levels with a
-//! queue find the next best when a level runs empty.
+//! best on either side. A level is found by index: a directory of pages of 64 levels. A bitmap of the levels with a queue
+//! finds the next best when a level runs empty.
 //!
 //! Invariants: `best` is the lowest key with a queue; a page exists while one of its levels has orders; a level's queue
 //! is in the order of its orders' times.
 
-use crate::orders::{NONE, Orders, Slot};
+use crate::orders::{Hot, NONE, Orders, Slot};
 
 /// The key of no level.
 pub(crate) const NO_KEY: u32 = u32::MAX;
@@ -38,33 +38,31 @@ struct Level {
 impl Level {
     const EMPTY: Level = Level { quantity: 0, orders: 0, head: NONE, tail: NONE };
 
-    #[inline]
+    #[inline(always)]
     fn totals(&self) -> Totals {
         Totals { quantity: self.quantity, orders: self.orders }
     }
 }
 
-#[derive(Debug)]
+/// Where the levels of 64 keys are.
+#[derive(Clone, Copy, Debug)]
 struct Page {
-    levels: [Level; PAGE as usize],
-    /// Levels with a queue.
-    queued: u64,
-    /// Levels with orders.
-    used: u64,
+    /// The first of them, or [`NONE`].
+    first: u32,
+    /// How many of them have orders.
+    used: u32,
 }
-
-const EMPTY_PAGE: Page = Page { levels: [Level::EMPTY; PAGE as usize], queued: 0, used: 0 };
 
 /// One side's levels.
 #[derive(Debug)]
 pub(crate) struct Ladder {
-    /// Page of each 64 keys, or [`NONE`].
-    directory: Vec<u32>,
-    pages: Vec<Page>,
+    /// The page of each 64 keys.
+    directory: Vec<Page>,
+    levels: Vec<Level>,
+    /// First levels of pages that are not in use; all their levels are empty.
     free_pages: Vec<u32>,
-    /// A bit a page: some level has a queue; and a bit a word of that.
-    queued: Vec<u64>,
-    queued_words: Vec<u64>,
+    /// Keys with a queue.
+    queued: Bitmap,
     /// Lowest key with a queue.
     best: u32,
     /// Orders at all prices.
@@ -75,20 +73,18 @@ impl Ladder {
     /// A side whose keys are at most `key_max`.
     pub(crate) fn new(key_max: u32) -> Ladder {
         let pages = (key_max / PAGE + 1) as usize;
-        let words = pages.div_ceil(64);
         Ladder {
-            directory: vec![NONE; pages],
-            pages: Vec::new(),
+            directory: vec![Page { first: NONE, used: 0 }; pages],
+            levels: Vec::new(),
             free_pages: Vec::new(),
-            queued: vec![0; words],
-            queued_words: vec![0; words.div_ceil(64)],
+            queued: Bitmap::new(pages),
             best: NO_KEY,
             orders: 0,
         }
     }
 
     /// Lowest key with a queue; [`NO_KEY`] when none has one.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn best(&self) -> u32 {
         self.best
     }
@@ -100,29 +96,30 @@ impl Ladder {
 
     /// The totals of that key.
     pub(crate) fn totals(&self, key: u32) -> Totals {
-        match self.directory[(key / PAGE) as usize] {
+        match self.directory[(key / PAGE) as usize].first {
             NONE => Totals::default(),
-            page => self.pages[page as usize].levels[(key % PAGE) as usize].totals(),
+            first => self.levels[(first + key % PAGE) as usize].totals(),
         }
     }
 
     /// Counts an order in that waits elsewhere; returns its level's new totals.
     pub(crate) fn count_in(&mut self, key: u32, units: u64) -> Totals {
-        let page = self.page_for(key);
-        page.used |= 1 << (key % PAGE);
-        let level = &mut page.levels[(key % PAGE) as usize];
+        let at = self.level_for(key);
+        let level = &mut self.levels[at];
         level.quantity += units;
         level.orders += 1;
         let totals = level.totals();
         self.orders += 1;
+        if totals.orders == 1 {
+            self.directory[(key / PAGE) as usize].used += 1;
+        }
         totals
     }
 
     /// Counts an order out that waited elsewhere; returns its level's new totals.
     pub(crate) fn count_out(&mut self, key: u32, units: u64) -> Totals {
-        let number = self.directory[(key / PAGE) as usize];
-        let page = &mut self.pages[number as usize];
-        let level = &mut page.levels[(key % PAGE) as usize];
+        let at = self.level_at(key);
+        let level = &mut self.levels[at];
         level.quantity -= units;
         level.orders -= 1;
         let totals = level.totals();
@@ -136,154 +133,113 @@ impl Ladder {
     /// Changes the units of an order that stays; returns its level's new totals.
     #[inline]
     pub(crate) fn resize(&mut self, key: u32, from: u64, to: u64) -> Totals {
-        let page = self.directory[(key / PAGE) as usize];
-        let level = &mut self.pages[page as usize].levels[(key % PAGE) as usize];
+        let at = self.level_at(key);
+        let level = &mut self.levels[at];
         level.quantity = level.quantity - from + to;
         level.totals()
     }
 
+    /// Where the level of a key with orders is.
+    #[inline(always)]
+    fn level_at(&self, key: u32) -> usize {
+        (self.directory[(key / PAGE) as usize].first | (key % PAGE)) as usize // Past all levels if there is no page.
+    }
+
+    /// Where the level of a key is, on a new page if need be.
+    #[inline(always)]
+    fn level_for(&mut self, key: u32) -> usize {
+        let page = &mut self.directory[(key / PAGE) as usize];
+        if page.first == NONE {
+            page.first = new_page(&mut self.levels, &mut self.free_pages);
+        }
+        (page.first | (key % PAGE)) as usize // Pages start at multiples of their size.
+    }
+
     /// A level has lost its last order.
+    #[inline(always)]
     fn vacate(&mut self, key: u32) {
-        let number = self.directory[(key / PAGE) as usize];
-        let page = &mut self.pages[number as usize];
-        let level = &page.levels[(key % PAGE) as usize];
-        assert!(level.quantity == 0 && level.head == NONE, "an empty level holds nothing");
-        page.used &= !(1 << (key % PAGE));
+        let page = &mut self.directory[(key / PAGE) as usize];
+        page.used -= 1;
         if page.used == 0 {
-            self.directory[(key / PAGE) as usize] = NONE;
-            self.free_pages.push(number);
+            self.free_pages.push(page.first);
+            page.first = NONE;
         }
-    }
-
-    #[inline]
-    fn page_for(&mut self, key: u32) -> &mut Page {
-        let at = (key / PAGE) as usize;
-        if self.directory[at] == NONE {
-            self.directory[at] = self.new_page();
-        }
-        &mut self.pages[self.directory[at] as usize]
-    }
-
-    #[cold]
-    fn new_page(&mut self) -> u32 {
-        self.free_pages.pop().unwrap_or_else(|| {
-            self.pages.push(EMPTY_PAGE);
-            (self.pages.len() - 1) as u32 // At most 2^14 pages.
-        })
     }
 
     /// Puts an order of so many units at the back of its level's queue; returns the level's new totals.
-    #[inline]
-    pub(crate) fn push(&mut self, orders: &mut Orders, key: u32, slot: Slot, units: u64) -> Totals {
-        let bit = 1 << (key % PAGE);
-        let page = self.page_for(key);
-        let level = &mut page.levels[(key % PAGE) as usize];
-        level.quantity += units;
-        level.orders += 1;
-        let totals = level.totals();
-        let tail = std::mem::replace(&mut level.tail, slot);
-        let link = orders.link_mut(slot);
+    #[inline(always)]
+    pub(crate) fn push(&mut self, orders: &mut [Hot], key: u32, slot: Slot, units: u64) -> Totals {
+        let page = &mut self.directory[(key / PAGE) as usize];
+        if page.first == NONE {
+            page.first = new_page(&mut self.levels, &mut self.free_pages);
+        }
+        let level = &mut self.levels[(page.first | (key % PAGE)) as usize];
+        let totals = Totals { quantity: level.quantity + units, orders: level.orders + 1 };
+        let tail = level.tail;
+        (level.quantity, level.orders, level.tail) = (totals.quantity, totals.orders, slot);
+        let link = &mut orders[slot as usize];
         (link.prev, link.next) = (tail, NONE);
+        self.orders += 1;
         if tail == NONE {
             level.head = slot;
-            page.used |= bit;
-            let first_of_page = page.queued == 0;
-            page.queued |= bit;
+            page.used += u32::from(totals.orders == 1);
+            self.queued.set(key);
             self.best = self.best.min(key);
-            if first_of_page {
-                self.mark_page(key);
-            }
         } else {
-            orders.link_mut(tail).next = slot;
+            orders[tail as usize].next = slot;
         }
-        self.orders += 1;
         totals
     }
 
-    #[inline]
-    fn mark_page(&mut self, key: u32) {
-        let number = (key / PAGE) as usize;
-        self.queued[number / 64] |= 1 << (number % 64);
-        self.queued_words[number / 4_096] |= 1 << (number / 64 % 64);
-    }
-
-    fn unmark_page(&mut self, key: u32) {
-        let number = (key / PAGE) as usize;
-        self.queued[number / 64] &= !(1 << (number % 64));
-        if self.queued[number / 64] == 0 {
-            self.queued_words[number / 4_096] &= !(1 << (number / 64 % 64));
-        }
-    }
-
     /// Takes an order of so many units out of its level's queue; returns the level's new totals.
-    #[inline]
-    pub(crate) fn remove(&mut self, orders: &mut Orders, key: u32, slot: Slot, units: u64) -> Totals {
-        let link = orders.hot(slot);
+    #[inline(always)]
+    pub(crate) fn remove(&mut self, orders: &mut [Hot], key: u32, slot: Slot, units: u64) -> Totals {
+        let link = &orders[slot as usize];
         let (prev, next) = (link.prev, link.next);
-        let page = &mut self.pages[self.directory[(key / PAGE) as usize] as usize];
-        let level = &mut page.levels[(key % PAGE) as usize];
-        level.quantity -= units;
-        level.orders -= 1;
-        let totals = level.totals();
-        match prev {
-            NONE => level.head = next,
-            prev => orders.link_mut(prev).next = next,
-        }
-        match next {
-            NONE => level.tail = prev,
-            next => orders.link_mut(next).prev = prev,
-        }
+        let page = &mut self.directory[(key / PAGE) as usize];
+        let level = &mut self.levels[(page.first | (key % PAGE)) as usize];
+        let totals = Totals { quantity: level.quantity - units, orders: level.orders - 1 };
+        (level.quantity, level.orders) = (totals.quantity, totals.orders);
         self.orders -= 1;
-        if prev == NONE && next == NONE {
-            page.queued &= !(1 << (key % PAGE));
-            if page.queued == 0 {
-                self.unmark_page(key);
-            }
+        if prev & next == NONE {
+            (level.head, level.tail) = (NONE, NONE);
+            self.queued.clear(key);
             if key == self.best {
-                self.best = self.queued_from(key);
+                self.best = if self.orders == 0 { NO_KEY } else { self.queued.next(key) };
             }
             if totals.orders == 0 {
                 self.vacate(key);
             }
+            return totals;
+        }
+        match prev {
+            NONE => level.head = next,
+            prev => orders[prev as usize].next = next,
+        }
+        match next {
+            NONE => level.tail = prev,
+            next => orders[next as usize].prev = prev,
         }
         totals
     }
 
-    /// Lowest key at or after this one with a queue.
-    pub(crate) fn queued_from(&self, key: u32) -> u32 {
-        let number = (key / PAGE) as usize;
-        if let Some(page) = self.directory.get(number).and_then(|page| self.pages.get(*page as usize)) {
-            let later = page.queued & (u64::MAX << (key % PAGE));
-            if later != 0 {
-                return key / PAGE * PAGE + later.trailing_zeros();
-            }
-        }
-        let Some(number) = next_bit(&self.queued, &self.queued_words, number + 1) else { return NO_KEY };
-        let page = &self.pages[self.directory[number] as usize];
-        number as u32 * PAGE + page.queued.trailing_zeros()
-    }
-
     /// First order of a level's queue.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn head(&self, key: u32) -> Slot {
-        let page = self.directory[(key / PAGE) as usize];
-        self.pages[page as usize].levels[(key % PAGE) as usize].head
+        self.levels[self.level_at(key)].head
     }
 
     /// Keys with orders, best first.
     pub(crate) fn used(&self) -> impl Iterator<Item = (u32, Totals)> + '_ {
-        let pages = (0_u32..).zip(&self.directory).filter(|(_, page)| **page != NONE);
-        pages.flat_map(|(number, page)| {
-            let page = &self.pages[*page as usize];
-            let keys = (0..PAGE).filter(|bit| page.used & (1 << bit) != 0);
-            keys.map(move |bit| (number * PAGE + bit, page.levels[bit as usize].totals()))
-        })
+        let pages = (0_u32..).zip(&self.directory).filter(|(_, page)| page.first != NONE);
+        let keys = pages.flat_map(|(number, _)| number * PAGE..(number + 1) * PAGE);
+        keys.map(move |key| (key, self.totals(key))).filter(|(_, totals)| totals.orders > 0)
     }
 
     /// Queued orders from the best on, in priority order.
     pub(crate) fn queue<'a>(&'a self, orders: &'a Orders) -> impl Iterator<Item = Slot> + 'a {
         let some = |key: u32| (key != NO_KEY).then_some(key);
-        let levels = std::iter::successors(some(self.best), move |key| some(self.queued_from(key + 1)));
+        let levels = std::iter::successors(some(self.best), move |key| some(self.queued.next(key + 1)));
         levels.flat_map(move |key| {
             let next = |slot: Slot| (slot != NONE).then_some(slot);
             std::iter::successors(next(self.head(key)), move |slot| next(orders.hot(*slot).next))
@@ -291,23 +247,73 @@ impl Ladder {
     }
 }
 
-/// Lowest bit set at or after `from`, with the help of a bit a word.
-fn next_bit(words: &[u64], summary: &[u64], from: usize) -> Option<usize> {
-    let word = from / 64;
-    let here = words.get(word)? & (u64::MAX << (from % 64));
-    if here != 0 {
-        return Some(word * 64 + here.trailing_zeros() as usize);
+/// Sixty-four empty levels, used before if possible. Returns the first.
+#[inline(never)]
+fn new_page(levels: &mut Vec<Level>, free: &mut Vec<u32>) -> u32 {
+    free.pop().unwrap_or_else(|| {
+        let first = levels.len() as u32; // At most 2^20 levels and a page.
+        levels.extend([Level::EMPTY; PAGE as usize]);
+        first
+    })
+}
+
+/// A set of keys, with a bit a word of 64 to find the next one.
+#[derive(Debug)]
+struct Bitmap {
+    words: Vec<u64>,
+    /// A bit a word: it is not zero.
+    summary: Vec<u64>,
+}
+
+impl Bitmap {
+    fn new(words: usize) -> Bitmap {
+        Bitmap { words: vec![0; words], summary: vec![0; words.div_ceil(64)] }
     }
-    let after = word + 1;
-    for at in after / 64..summary.len() {
-        let mask = if at == after / 64 { u64::MAX << (after % 64) } else { u64::MAX };
-        let later = summary[at] & mask;
+
+    // Both without a branch: whether a word had, or has, other bits is anyone's guess.
+
+    #[inline(always)]
+    fn set(&mut self, key: u32) {
+        let word = (key / 64) as usize;
+        self.words[word] |= 1 << (key % 64);
+        self.summary[word / 64] |= 1 << (word % 64);
+    }
+
+    #[inline(always)]
+    fn clear(&mut self, key: u32) {
+        let word = (key / 64) as usize;
+        let bits = &mut self.words[word];
+        *bits &= !(1 << (key % 64));
+        let empty = u64::from(*bits == 0);
+        self.summary[word / 64] &= !(empty << (word % 64));
+    }
+
+    /// The first key in the set at or after this one; [`NO_KEY`] if there is none.
+    #[inline(always)]
+    fn next(&self, key: u32) -> u32 {
+        let word = (key / 64) as usize;
+        let later = self.words.get(word).map_or(0, |bits| bits & (u64::MAX << (key % 64)));
         if later != 0 {
-            let word = at * 64 + later.trailing_zeros() as usize;
-            return Some(word * 64 + words[word].trailing_zeros() as usize);
+            return key / 64 * 64 + later.trailing_zeros();
         }
+        self.next_word(word + 1)
     }
-    None
+
+    /// The first key in the set in or after that word.
+    #[inline(never)]
+    fn next_word(&self, from: usize) -> u32 {
+        let mut mask = u64::MAX << (from % 64);
+        let mut number = from / 64;
+        while let Some(bits) = self.summary.get(number) {
+            let later = bits & mask;
+            if later != 0 {
+                let word = number * 64 + later.trailing_zeros() as usize;
+                return word as u32 * 64 + self.words[word].trailing_zeros(); // Keys fit.
+            }
+            (mask, number) = (u64::MAX, number + 1);
+        }
+        NO_KEY
+    }
 }
 
 #[cfg(test)]
@@ -316,16 +322,16 @@ mod tests {
 
     #[test]
     fn the_next_bit_is_found_across_words_and_summary_words() {
-        let set = [0_usize, 63, 64, 4_095, 4_096, 300_000];
-        let mut words = vec![0_u64; 300_001_usize.div_ceil(64)];
-        let mut summary = vec![0_u64; words.len().div_ceil(64)];
-        for bit in set {
-            words[bit / 64] |= 1 << (bit % 64);
-            summary[bit / 4_096] |= 1 << (bit / 64 % 64);
+        let keys = [0_u32, 63, 64, 4_095, 4_096, 300_000];
+        let mut set = Bitmap::new(300_001_usize.div_ceil(64));
+        keys.into_iter().for_each(|key| set.set(key));
+        for gone in [62, 65, 4_097, 10_000] {
+            set.set(gone);
+            set.clear(gone);
         }
-        for from in (0..300_010).filter(|from| from % 61 < 2 || set.contains(from)) {
-            let expected = set.iter().copied().find(|bit| *bit >= from);
-            assert_eq!(next_bit(&words, &summary, from), expected, "{from}");
+        for from in (0..300_010).filter(|from| from % 61 < 2 || keys.contains(from)) {
+            let expected = keys.iter().copied().find(|key| *key >= from);
+            assert_eq!(set.next(from), expected.unwrap_or(NO_KEY), "{from}");
         }
     }
 }

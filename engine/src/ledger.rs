@@ -4,6 +4,7 @@
 //! Invariants: the sum over all accounts is zero; only `External` and `Receivable` are ever negative; an account's
 //! balances together stay within [`ACCOUNT_ATOMS_MAX`], so that no addition can overflow.
 
+use crate::event::tell;
 use crate::fingerprint::{Section, TableHash, hash_row};
 use crate::ids::dense_index;
 use crate::limits::ACCOUNT_ATOMS_MAX;
@@ -216,6 +217,24 @@ impl Ledger {
         events.push(Event::Transferred(transfer));
     }
 
+    /// [`Ledger::transfer`] of what a known account's orders hold, in one look at it: so many atoms more, or less if below
+    /// zero.
+    #[inline(always)]
+    pub(crate) fn transfer_held(&mut self, account: AccountId, more: i64, events: &mut Vec<Event>) {
+        let balance = self.balance_mut(account);
+        balance.available.0 = invariant(balance.available.0.checked_sub(more), "an account's balances fit 63 bits");
+        balance.held.0 = invariant(balance.held.0.checked_add(more), "an account's balances fit 63 bits");
+        assert!(balance.available.0 >= 0 && balance.held.0 >= 0, "no internal account is negative");
+        tell_held(account, more, events);
+    }
+
+    /// Whether a known account without spending limits and debts has so many atoms available.
+    #[inline(always)]
+    pub(crate) fn may_hold(&self, account: AccountId, atoms: i64) -> bool {
+        let balance = &invariant(self.account(account), "the account was found above").balance;
+        balance.owed.0 == 0 && atoms <= balance.available.0 && !self.is_limited(account)
+    }
+
     #[inline(always)]
     fn add(&mut self, account: LedgerAccount, atoms: i64) {
         let slot = match account {
@@ -294,6 +313,15 @@ impl Ledger {
     fn row_hash(&self, row: usize) -> u64 {
         self.accounts.get(row).map_or(0, |account| hash_row(Section::Accounts, &(row as u32, account.balance)))
     }
+}
+
+/// Tells that an account's orders hold so many atoms more, or less.
+#[inline(always)]
+fn tell_held(account: AccountId, more: i64, events: &mut Vec<Event>) {
+    let (available, held) = (LedgerAccount::Available(account), LedgerAccount::Held(account));
+    let (debit, credit, code) =
+        if more > 0 { (available, held, TransferCode::Hold) } else { (held, available, TransferCode::Release) };
+    tell(events, move || Event::Transferred(Transfer { debit, credit, amount: Amount(more.abs()), code }));
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ mod deadlines;
 mod delivery;
 mod engine;
 mod event;
+mod express;
 mod fingerprint;
 mod ids;
 mod instrument;

@@ -3,6 +3,7 @@
 
 use crate::book::Book;
 use crate::contracts::ContractList;
+use crate::event::tell;
 use crate::ladder::Totals;
 use crate::limits::ACCOUNT_ATOMS_MAX;
 use crate::{
@@ -93,6 +94,18 @@ impl Market {
         Price(u64::from(ticks) * self.prices.tick)
     }
 
+    /// Whether it is open and no provider has a record on it.
+    #[inline(always)]
+    pub(crate) fn is_plain_open(&self) -> bool {
+        self.state == InstrumentState::Open && !self.has_records
+    }
+
+    /// A limit in ticks, if it is a good one.
+    #[inline(always)]
+    pub(crate) fn good_limit(&self, limit: Price) -> Option<u32> {
+        self.prices.ticks(limit.0)
+    }
+
     /// A limit in ticks.
     #[inline(always)]
     pub(crate) fn ticks(&self, limit: Price) -> Result<u32, RejectReason> {
@@ -126,38 +139,46 @@ impl Market {
         Ok(())
     }
 
-    /// What a bid for so many units holds: its limit for each, and fees on that.
+    /// What a bid for so many units holds: its limit for each, and fees on that. None if it is more than an account may
+    /// own.
+    #[inline(always)]
+    pub(crate) fn hold_of(&self, ticks: u32, units: u64) -> Option<Amount> {
+        let notional = u128::from(self.price(ticks).0) * u128::from(units);
+        if notional > ACCOUNT_ATOMS_MAX as u128 {
+            return None;
+        }
+        let amount = Amount(notional as i64); // Just compared.
+        let amount = Amount(amount.0 + amount.fee(self.hold_fee_bps).0); // A quarter more at most: it fits.
+        (amount.0 <= ACCOUNT_ATOMS_MAX).then_some(amount)
+    }
+
+    /// The same, or the refusal.
     #[inline(always)]
     pub(crate) fn hold(&self, ticks: u32, units: u64) -> Result<Amount, RejectReason> {
-        let notional = u128::from(self.price(ticks).0) * u128::from(units);
-        if notional <= ACCOUNT_ATOMS_MAX as u128 {
-            let amount = Amount(notional as i64); // Just compared.
-            let amount = Amount(amount.0 + amount.fee(self.hold_fee_bps).0); // A quarter more at most: it fits.
-            if amount.0 <= ACCOUNT_ATOMS_MAX {
-                return Ok(amount);
-            }
-        }
-        Err(RejectReason::NotionalTooLarge { max: Amount(ACCOUNT_ATOMS_MAX) })
+        self.hold_of(ticks, units).ok_or(RejectReason::NotionalTooLarge { max: Amount(ACCOUNT_ATOMS_MAX) })
     }
 
     /// What an accepted bid holds for so many units.
     #[inline(always)]
     pub(crate) fn held(&self, ticks: u32, units: u64) -> Amount {
-        crate::invariant(self.hold(ticks, units).ok(), "checked when the order was accepted")
+        crate::invariant(self.hold_of(ticks, units), "checked when the order was accepted")
+    }
+
+    /// Whether an order is worth at most half of what an account may own: room for any fee, so that most asks need no
+    /// look at it.
+    #[inline(always)]
+    pub(crate) fn is_small(&self, ticks: u32, units: u64) -> bool {
+        u128::from(self.price(ticks).0) * u128::from(units) <= ACCOUNT_ATOMS_MAX as u128 / 2
     }
 
     /// Refuses an ask so large that a bid of its size would be refused. It holds nothing.
     #[inline(always)]
     pub(crate) fn check_size(&self, ticks: u32, units: u64) -> Result<(), RejectReason> {
-        // Half of the most leaves room for any fee, so that most asks need no look at it.
-        if u128::from(self.price(ticks).0) * u128::from(units) <= ACCOUNT_ATOMS_MAX as u128 / 2 {
-            return Ok(());
-        }
-        self.hold(ticks, units).map(|_| ())
+        if self.is_small(ticks, units) { Ok(()) } else { self.hold(ticks, units).map(|_| ()) }
     }
 
     /// Tells an order's new price and size.
-    #[inline(never)]
+    #[inline(always)]
     pub(crate) fn tell_replaced(
         &self,
         order: OrderId,
@@ -166,7 +187,7 @@ impl Market {
         remaining: u64,
         events: &mut Vec<Event>,
     ) {
-        events.push(Event::OrderReplaced {
+        tell(events, move || Event::OrderReplaced {
             order,
             price: self.price(ticks),
             quantity: Quantity(quantity),
@@ -175,8 +196,7 @@ impl Market {
     }
 
     /// Tells a level's new totals.
-    // Not inlined: where an event is pushed once, it is written where it belongs and not copied there.
-    #[inline(never)]
+    #[inline(always)]
     pub(crate) fn tell_level(
         &self,
         instrument: InstrumentId,
@@ -185,7 +205,7 @@ impl Market {
         totals: Totals,
         events: &mut Vec<Event>,
     ) {
-        events.push(Event::LevelChanged {
+        tell(events, move || Event::LevelChanged {
             instrument,
             side,
             price: self.price(ticks),

@@ -20,7 +20,7 @@ impl Amount {
     /// The part of this amount that `bps` basis points are, rounded down; for amounts of at least zero.
     ///
     /// In two steps so that 64 bits suffice: `floor(a b / 10^4) = (a div 10^4) b + floor((a mod 10^4) b / 10^4)`.
-    #[inline]
+    #[inline(always)]
     pub fn fee(self, bps: u16) -> Amount {
         let (atoms, bps) = (self.0 as u64, u64::from(bps)); // Never below zero; whole numbers divide faster so.
         Amount((atoms / 10_000 * bps + atoms % 10_000 * bps / 10_000) as i64)

@@ -160,6 +160,14 @@ pub struct Constraints {
 }
 
 impl Constraints {
+    /// Whether they demand nothing.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.max_latency_ms.is_none()
+            & self.min_throughput_tps.is_none()
+            & (self.gpus | self.regions | self.precisions == 0)
+    }
+
     /// Whether an ask with these attributes may serve the bid.
     pub fn accept(&self, ask: &Attributes) -> bool {
         self.max_latency_ms.is_none_or(|max| ask.latency_ms <= max)

@@ -6,10 +6,10 @@
 
 use crate::fingerprint::{Section, TableHash, hash_row};
 use crate::ids::{slot_of, slotted_id};
-use crate::slots::Slots;
+use crate::slots::{Slots, set_aside};
 use crate::{
-    AccountId, Attributes, Constraints, GpuClass, InstrumentId, KeyId, OrderId, Precision, Preference, Price, Quantity,
-    Region, SelfTrade, Side, Terms, TimeInForce, Timestamp,
+    AccountId, Attributes, Constraints, GpuClass, InstrumentId, KeyId, NewOrder, OrderId, Precision, Preference, Price,
+    Quantity, Region, SelfTrade, Side, Terms, TimeInForce, Timestamp,
 };
 use bincode::{Decode, Encode};
 
@@ -45,12 +45,18 @@ pub(crate) struct Hot {
     pub(crate) flags: Flags,
 }
 
+/// Neighbours in the list of an account's orders, oldest first. Apart from the rest, so that a line of memory has those
+/// of eight orders.
+#[derive(Clone, Copy, Debug)]
+struct Neighbours {
+    next: Slot,
+    prev: Slot,
+}
+
 /// What only the order's own commands read.
 #[derive(Clone, Copy, Debug)]
+#[repr(align(32))]
 pub(crate) struct Cold {
-    /// Neighbours in the list of its account's orders, oldest first.
-    account_next: Slot,
-    account_prev: Slot,
     /// A good-till-date's end; 0 for others.
     pub(crate) expires_at: Timestamp,
     /// The API key whose limits count it.
@@ -64,7 +70,7 @@ pub(crate) struct Cold {
     pub(crate) promised_throughput_tps: u32,
 }
 
-const _: () = assert!(size_of::<Hot>() == 64 && size_of::<Cold>() == 40, "104 bytes an order");
+const _: () = assert!(size_of::<Hot>() == 64 && size_of::<Cold>() == 32, "104 bytes an order with its neighbours");
 
 /// Yes-or-no facts and small enums of an order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
@@ -101,9 +107,11 @@ impl Flags {
         self.0 & flag != 0
     }
 
-    #[inline]
-    pub(crate) fn has_all(self, flags: u32) -> bool {
-        self.0 & flags == flags
+    /// In its queue, without a deadline and without a key that counts it.
+    #[inline(always)]
+    pub(crate) fn is_plain_queued(self) -> bool {
+        let plain = Flags::QUEUED | Flags::BOOKED;
+        self.0 & (plain | Flags::DATED | Flags::KEYED) == plain
     }
 
     #[inline]
@@ -138,24 +146,16 @@ impl Flags {
         self.0 >> Flags::CATEGORY_SHIFT
     }
 
+    /// The same of attributes.
+    #[inline(always)]
+    pub(crate) fn category_of(attributes: &Attributes) -> u32 {
+        let place = |number: u8| u32::from(number.min(15)); // All beyond the last possible name share a bit.
+        place(attributes.gpu.0) | place(attributes.region.0) << 4 | place(attributes.precision.0) << 8
+    }
+
     fn of_self_trade(mode: SelfTrade) -> u32 {
         (mode as u32) << Flags::SELF_TRADE_SHIFT
     }
-}
-
-/// An order as it is accepted, before it has a slot.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Fresh {
-    pub(crate) account: AccountId,
-    pub(crate) instrument: InstrumentId,
-    pub(crate) key: KeyId,
-    pub(crate) ticks: u32,
-    pub(crate) quantity: u64,
-    pub(crate) time_in_force: TimeInForce,
-    pub(crate) post_only: bool,
-    pub(crate) cancel_on_disconnect: bool,
-    pub(crate) self_trade: SelfTrade,
-    pub(crate) terms: Terms,
 }
 
 /// An order as the state hash and the snapshot see it.
@@ -197,6 +197,7 @@ impl Default for OrderList {
 pub(crate) struct Orders {
     hot: Vec<Hot>,
     cold: Vec<Cold>,
+    neighbours: Vec<Neighbours>,
     slots: Slots,
     hash: TableHash,
     /// Orders accepted so far.
@@ -213,8 +214,9 @@ impl Orders {
 
     /// Memory for so many orders.
     pub(crate) fn reserve(&mut self, orders: usize) {
-        self.hot.reserve(orders);
-        self.cold.reserve(orders);
+        set_aside(&mut self.hot, orders, FREE.0);
+        set_aside(&mut self.cold, orders, FREE.1);
+        set_aside(&mut self.neighbours, orders, ALONE);
         self.slots.reserve(orders);
         self.hash.reserve(orders);
     }
@@ -236,6 +238,12 @@ impl Orders {
     #[inline]
     pub(crate) fn link_mut(&mut self, slot: Slot) -> &mut Hot {
         &mut self.hot[slot as usize]
+    }
+
+    /// The links of all orders, by slot.
+    #[inline(always)]
+    pub(crate) fn links(&mut self) -> &mut [Hot] {
+        &mut self.hot
     }
 
     /// The API key that counts the order; 0 for none.
@@ -263,47 +271,51 @@ impl Orders {
         self.find(id).filter(|slot| self.hot(*slot).account == account)
     }
 
-    /// Numbers an order and gives it a slot, at the end of its account's list.
-    #[inline]
-    pub(crate) fn open(&mut self, fresh: &Fresh, list: &mut OrderList) -> Slot {
+    /// Numbers an order that is accepted and gives it a slot, at the end of its account's list.
+    #[inline(always)]
+    pub(crate) fn open(&mut self, new: &NewOrder, key: KeyId, ticks: u32, list: &mut OrderList) -> Slot {
         let slot = self.slots.take();
         self.serial += 1;
         let id = slotted_id(self.serial, slot);
-        let (hot, mut cold) = records(id, fresh);
-        cold.account_prev = list.tail;
-        self.put(slot, hot, cold);
-        let slot = slot as Slot; // OPEN_ORDERS_MAX fits.
+        self.hash.mark(slot);
+        if self.hot.len() <= slot {
+            self.grow(slot);
+        }
+        write_records(&mut self.hot[slot], &mut self.cold[slot], id, new, key, ticks);
+        self.join_account(slot as Slot, list); // OPEN_ORDERS_MAX fits.
+        slot as Slot
+    }
+
+    #[cold]
+    fn grow(&mut self, slot: usize) {
+        self.hot.resize(slot + 1, FREE.0);
+        self.cold.resize(slot + 1, FREE.1);
+        self.neighbours.resize(slot + 1, ALONE);
+    }
+
+    /// Puts an order at the end of its account's list.
+    #[inline(always)]
+    fn join_account(&mut self, slot: Slot, list: &mut OrderList) {
+        self.neighbours[slot as usize] = Neighbours { next: NONE, prev: list.tail };
         match list.tail {
             NONE => list.head = slot,
-            tail => self.cold[tail as usize].account_next = slot,
+            tail => self.neighbours[tail as usize].next = slot,
         }
         list.tail = slot;
         list.len += 1;
-        slot
-    }
-
-    #[inline]
-    fn put(&mut self, slot: usize, hot: Hot, cold: Cold) {
-        self.hash.mark(slot);
-        while self.hot.len() <= slot {
-            self.hot.push(Hot { id: 0, ..hot });
-            self.cold.push(cold);
-        }
-        self.hot[slot] = hot;
-        self.cold[slot] = cold;
     }
 
     /// Frees an order's slot. It has left its book.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn close(&mut self, slot: Slot, list: &mut OrderList) {
-        let Cold { account_next: next, account_prev: prev, .. } = self.cold[slot as usize];
+        let Neighbours { next, prev } = self.neighbours[slot as usize];
         match prev {
             NONE => list.head = next,
-            prev => self.cold[prev as usize].account_next = next,
+            prev => self.neighbours[prev as usize].next = next,
         }
         match next {
             NONE => list.tail = prev,
-            next => self.cold[next as usize].account_prev = prev,
+            next => self.neighbours[next as usize].prev = prev,
         }
         list.len -= 1;
         self.hot_mut(slot).id = 0;
@@ -318,26 +330,37 @@ impl Orders {
         self.hot_mut(slot).time = time;
     }
 
-    /// Gives an order that left a queue the place, the size and the time at which it joins another.
+    /// Sends an order to the back of a queue at another price; the links of all orders, to put it there.
     #[inline(always)]
-    pub(crate) fn rejoin(&mut self, slot: Slot, ticks: u32, quantity: u64, remaining: u64) {
+    pub(crate) fn rejoin(&mut self, slot: Slot, ticks: u32) -> &mut [Hot] {
+        self.clock += 1;
+        self.hash.mark(slot as usize);
+        let hot = &mut self.hot[slot as usize];
+        (hot.ticks, hot.time) = (ticks, self.clock);
+        &mut self.hot
+    }
+
+    /// Marks an order that was just opened as being in a queue, at the back.
+    #[inline(always)]
+    pub(crate) fn queued(&mut self, slot: Slot) {
         self.clock += 1;
         let time = self.clock;
-        let hot = self.hot_mut(slot);
-        (hot.ticks, hot.quantity, hot.remaining, hot.time) = (ticks, quantity, remaining, time);
+        let hot = self.link_mut(slot);
+        hot.time = time;
+        hot.flags.0 |= Flags::QUEUED | Flags::BOOKED;
     }
 
     /// Slots of an account's orders, oldest first.
     pub(crate) fn of_account<'a>(&'a self, list: &OrderList) -> impl Iterator<Item = Slot> + 'a {
         let some = |slot: Slot| (slot != NONE).then_some(slot);
-        std::iter::successors(some(list.head), move |slot| some(self.cold[*slot as usize].account_next))
+        std::iter::successors(some(list.head), move |slot| some(self.neighbours[*slot as usize].next))
     }
 
     /// Reads an order's lines of memory; what it returns means nothing.
     #[inline]
     pub(crate) fn touch(&self, slot: Slot) -> u64 {
-        let read = |hot: &Hot| hot.time ^ self.cold.get(slot as usize).map_or(0, |cold| u64::from(cold.account_next));
-        self.hot.get(slot as usize).map_or(0, read)
+        let neighbours = self.neighbours.get(slot as usize).map_or(0, |neighbours| u64::from(neighbours.next));
+        self.hot.get(slot as usize).map_or(0, |hot| hot.time) ^ neighbours
     }
 
     /// Slots of all orders.
@@ -450,8 +473,6 @@ impl Orders {
             flags: Flags(row.flags.0 & Flags::STATE),
         };
         let cold = Cold {
-            account_next: NONE,
-            account_prev: list.tail,
             expires_at: row.expires_at,
             key: row.key,
             category: row.category,
@@ -459,15 +480,13 @@ impl Orders {
             promised_latency_ms: row.promised.0,
             promised_throughput_tps: row.promised.1,
         };
-        self.put(slot, hot, cold);
-        let slot = slot as Slot;
-        match list.tail {
-            NONE => list.head = slot,
-            tail => self.cold[tail as usize].account_next = slot,
+        self.hash.mark(slot);
+        if self.hot.len() <= slot {
+            self.grow(slot);
         }
-        list.tail = slot;
-        list.len += 1;
-        slot
+        (self.hot[slot], self.cold[slot]) = (hot, cold);
+        self.join_account(slot as Slot, list);
+        slot as Slot
     }
 
     /// Hash of the table.
@@ -488,31 +507,62 @@ impl Orders {
     }
 }
 
-/// The two records of an order.
-#[inline]
-fn records(id: u64, fresh: &Fresh) -> (Hot, Cold) {
-    let mut flags = Flags::of_self_trade(fresh.self_trade);
-    flags |= if fresh.post_only { Flags::POST_ONLY } else { 0 };
-    flags |= if fresh.cancel_on_disconnect { Flags::ON_DISCONNECT } else { 0 };
-    flags |= if fresh.key.0 != 0 { Flags::KEYED } else { 0 };
-    flags |= if matches!(fresh.time_in_force, TimeInForce::Gtd(_)) { Flags::DATED } else { 0 };
+/// The records of a free slot.
+const FREE: (Hot, Cold) = (
+    Hot {
+        id: 0,
+        time: 0,
+        remaining: 0,
+        quantity: 0,
+        account: AccountId(0),
+        instrument: InstrumentId(0),
+        ticks: 0,
+        next: NONE,
+        prev: NONE,
+        latency_ms: 0,
+        throughput_tps: 0,
+        flags: Flags(0),
+    },
+    Cold {
+        expires_at: Timestamp(0),
+        key: KeyId(0),
+        category: [0; 3],
+        weights: [0; 3],
+        promised_latency_ms: 0,
+        promised_throughput_tps: 0,
+    },
+);
+
+const ALONE: Neighbours = Neighbours { next: NONE, prev: NONE };
+
+/// Writes the records of an order that is accepted: in place, since a copy made right after its parts were written
+/// stalls the processor.
+#[inline(always)]
+fn write_records(hot: &mut Hot, cold: &mut Cold, id: u64, new: &NewOrder, key: KeyId, ticks: u32) {
+    let mut flags = Flags::of_self_trade(new.self_trade);
+    flags |= u32::from(new.post_only) * Flags::POST_ONLY;
+    flags |= u32::from(new.cancel_on_disconnect) * Flags::ON_DISCONNECT;
+    flags |= u32::from(key.0 != 0) * Flags::KEYED;
+    let mut expires_at = Timestamp(0);
+    if let TimeInForce::Gtd(until) = new.time_in_force {
+        flags |= Flags::DATED;
+        expires_at = until;
+    }
     let (latency_ms, throughput_tps, category, weights);
-    match fresh.terms {
+    match &new.terms {
         Terms::Ask { attributes } => {
-            flags |= Flags::ASK;
             (latency_ms, throughput_tps) = (attributes.latency_ms, attributes.throughput_tps);
             category = [attributes.gpu.bit(), attributes.region.bit(), attributes.precision.bit()];
-            let [gpu, region, precision] = category.map(u16::trailing_zeros);
-            flags |= (gpu | region << 4 | precision << 8) << Flags::CATEGORY_SHIFT;
+            flags |= Flags::ASK | Flags::category_of(attributes) << Flags::CATEGORY_SHIFT;
             weights = [0; 3];
         }
         Terms::Bid { constraints, preference, single } => {
-            flags |= if single { Flags::SINGLE } else { 0 };
+            flags |= u32::from(*single) * Flags::SINGLE;
             latency_ms = constraints.max_latency_ms.unwrap_or(u32::MAX);
             throughput_tps = constraints.min_throughput_tps.unwrap_or(0);
             category = [constraints.gpus, constraints.regions, constraints.precisions];
-            flags |= if category == [0; 3] { 0 } else { Flags::PICKY };
-            let (kind, of) = match preference {
+            flags |= u32::from(category != [0; 3]) * Flags::PICKY;
+            let (kind, of) = match *preference {
                 Preference::Price => (0, [0; 3]),
                 Preference::Latency => (1, [0; 3]),
                 Preference::Throughput => (2, [0; 3]),
@@ -522,32 +572,19 @@ fn records(id: u64, fresh: &Fresh) -> (Hot, Cold) {
             weights = of;
         }
     }
-    let hot = Hot {
-        id,
-        time: 0,
-        remaining: fresh.quantity,
-        quantity: fresh.quantity,
-        account: fresh.account,
-        instrument: fresh.instrument,
-        ticks: fresh.ticks,
-        next: NONE,
-        prev: NONE,
-        latency_ms,
-        throughput_tps,
-        flags: Flags(flags),
-    };
-    let cold = Cold {
-        account_next: NONE,
-        account_prev: NONE,
-        expires_at: match fresh.time_in_force {
-            TimeInForce::Gtd(at) => at,
-            TimeInForce::Gtc | TimeInForce::Ioc | TimeInForce::Fok => Timestamp(0),
-        },
-        key: fresh.key,
-        category,
-        weights,
-        promised_latency_ms: latency_ms,
-        promised_throughput_tps: throughput_tps,
-    };
-    (hot, cold)
+    hot.id = id;
+    hot.time = 0;
+    hot.remaining = new.quantity.0;
+    hot.quantity = new.quantity.0;
+    hot.account = new.account;
+    hot.instrument = new.instrument;
+    hot.ticks = ticks;
+    (hot.next, hot.prev) = (NONE, NONE);
+    (hot.latency_ms, hot.throughput_tps) = (latency_ms, throughput_tps);
+    hot.flags = Flags(flags);
+    cold.expires_at = expires_at;
+    cold.key = key;
+    cold.category = category;
+    cold.weights = weights;
+    (cold.promised_latency_ms, cold.promised_throughput_tps) = (latency_ms, throughput_tps);
 }

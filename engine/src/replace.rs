@@ -80,23 +80,7 @@ impl Engine {
             }
         }
         let change = Change { slot, ticks, quantity, remaining };
-        let plain = Flags::QUEUED | Flags::BOOKED;
-        let market = &mut self.markets[index];
-        if !flags.has_all(plain) || remaining == 0 || market.has_records || market.book.may_match(flags.side(), ticks) {
-            return self.move_order(change, &hold, at, events);
-        }
-        // Nearly always: it leaves one queue and joins another, and meets nobody.
-        market.tell_replaced(order, ticks, quantity, remaining, events);
-        let side = flags.side();
-        let left = market.book.leave_queue(&mut self.orders, side, old_ticks, slot, old_remaining);
-        market.tell_level(instrument, side, old_ticks, left, events);
-        self.orders.rejoin(slot, ticks, quantity, remaining);
-        let joined = market.book.join_queue(&mut self.orders, side, ticks, slot, remaining);
-        if side == Side::Bid {
-            self.change_hold(account, &hold, events);
-        }
-        self.markets[index].tell_level(instrument, side, ticks, joined, events);
-        Ok(())
+        self.move_order(change, &hold, at, events)
     }
 
     #[inline(always)]

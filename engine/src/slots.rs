@@ -73,6 +73,14 @@ impl Slots {
     }
 }
 
+/// Memory for so many more rows, which are written once: the operating system hands out memory when it is first used,
+/// and then takes microseconds for each piece.
+pub(crate) fn set_aside<T: Copy>(rows: &mut Vec<T>, more: usize, empty: T) {
+    let used = rows.len();
+    rows.resize(used + more, empty);
+    rows.truncate(used);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,7 +9,7 @@ use crate::limits::{
     ACCOUNT_ATOMS_MAX, OPEN_CONTRACTS_MAX, OPEN_CONTRACTS_PER_ACCOUNT_MAX, OPEN_ORDERS_MAX, OPEN_ORDERS_PER_ACCOUNT_MAX,
 };
 use crate::matching::End;
-use crate::orders::{Flags, Fresh, Slot};
+use crate::orders::{Flags, Slot};
 use crate::{
     AccountId, Amount, Balance, CloseReason, CreditPolicy, Engine, Event, InstrumentId, InstrumentState, KeyId,
     LedgerAccount, Miss, NewOrder, Order, OrderAnswer, OrderId, Preference, Quantity, RejectReason, Side, Terms,
@@ -38,13 +38,13 @@ impl Engine {
             events.push(Event::OrderRepeated(*answer));
             return Ok(());
         }
-        let (fresh, hold) = self.check_order(new, at)?;
+        let (key, ticks, hold) = self.check_order(new, at)?;
         let list = &mut self.ledger.account_mut(new.account).orders;
-        let slot = self.orders.open(&fresh, list);
+        let slot = self.orders.open(new, key, ticks, list);
         events.push(Event::OrderAccepted(self.accepted(slot, new)));
         self.take_effect(slot, new);
-        self.hold(new.account, fresh.key, hold, events);
-        let arrives = self.market(new.instrument).book.may_match(new.terms.side(), fresh.ticks);
+        self.hold(new.account, key, hold, events);
+        let arrives = self.market(new.instrument).book.may_match(new.terms.side(), ticks);
         let end = if arrives || new.min_quantity.0 > 0 || new.time_in_force == TimeInForce::Fok {
             self.match_arrival(slot, new, at, events)
         } else {
@@ -70,9 +70,10 @@ impl Engine {
         Ok(())
     }
 
-    /// Every rule an order must meet, in the order in which a refusal names them.
+    /// Every rule an order must meet, in the order in which a refusal names them; the key that counts it, its limit in
+    /// ticks, what it reserves.
     #[inline]
-    fn check_order(&mut self, new: &NewOrder, at: Timestamp) -> Result<(Fresh, Hold), RejectReason> {
+    fn check_order(&mut self, new: &NewOrder, at: Timestamp) -> Result<(KeyId, u32, Hold), RejectReason> {
         let account = self.ledger.account(new.account).ok_or(RejectReason::UnknownAccount)?;
         let index = crate::ids::dense_index(new.instrument.0).ok_or(RejectReason::UnknownInstrument)?;
         let market = self.markets.get(index).ok_or(RejectReason::UnknownInstrument)?;
@@ -114,19 +115,7 @@ impl Engine {
         if new.post_only {
             self.check_post_only(new, ticks)?;
         }
-        let fresh = Fresh {
-            account: new.account,
-            instrument: new.instrument,
-            key: tracked,
-            ticks,
-            quantity: new.quantity.0,
-            time_in_force: new.time_in_force,
-            post_only: new.post_only,
-            cancel_on_disconnect: new.cancel_on_disconnect,
-            self_trade: new.self_trade,
-            terms: new.terms,
-        };
-        Ok((fresh, hold))
+        Ok((tracked, ticks, hold))
     }
 
     /// What a bid of `needed` would reserve, unless a spending limit or the balance is in the way.

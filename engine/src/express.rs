@@ -1,0 +1,164 @@
+//! The express lane: what most commands are, done with one look at each record.
+//!
+//! A plain order rests where it meets nobody, moves from queue to queue, or is cancelled there, in an open market
+//! without records of providers, without limits on its account or key. For these the rules of [`crate::trading`] and
+//! [`crate::replace`] come down to little, and each function here does just that. It returns false, with nothing
+//! changed, as soon as something is out of the ordinary; then the command goes the long way, where the rules are written
+//! out and refusals are made. So nothing here decides anything: taking the lane out changes no event.
+
+use crate::event::tell;
+use crate::ids::dense_index;
+use crate::limits::{OPEN_CONTRACTS_MAX, OPEN_CONTRACTS_PER_ACCOUNT_MAX, OPEN_ORDERS_MAX, OPEN_ORDERS_PER_ACCOUNT_MAX};
+use crate::{
+    AccountId, CloseReason, Engine, Event, InstrumentState, KeyId, NewOrder, Order, OrderId, Preference, Quantity,
+    Replacement, Side, Terms, TimeInForce,
+};
+
+impl Engine {
+    /// Moves an order that waits in a queue to another price where it meets nobody.
+    #[inline(never)]
+    pub(crate) fn move_express(&mut self, replacement: &Replacement, events: &mut Vec<Event>) -> bool {
+        let Engine { orders, markets, ledger, .. } = self;
+        let (Some(limit), None) = (replacement.limit, replacement.quantity) else { return false };
+        let Some(slot) = orders.find_own(replacement.account, replacement.order) else { return false };
+        let hot = orders.hot(slot);
+        let (flags, instrument, from, units, quantity) =
+            (hot.flags, hot.instrument, hot.ticks, hot.remaining, hot.quantity);
+        let Some(market) = dense_index(instrument.0).and_then(|index| markets.get_mut(index)) else { return false };
+        let Some(to) = market.good_limit(limit) else { return false };
+        let side = flags.side();
+        if !flags.is_plain_queued() || !market.is_plain_open() || market.book.may_match(side, to) {
+            return false;
+        }
+        let mut more = 0;
+        if side == Side::Bid {
+            let (Some(held), Some(needed)) = (market.hold_of(from, units), market.hold_of(to, units)) else {
+                return false;
+            };
+            more = needed.0 - held.0;
+            if more > 0 && !ledger.may_hold(replacement.account, more) {
+                return false;
+            }
+        } else if !market.is_small(to, units) {
+            return false;
+        }
+        let (left, joined) = market.book.requeue(orders.rejoin(slot, to), side, slot, (from, to), units);
+        market.tell_replaced(replacement.order, to, quantity, units, events);
+        market.tell_level(instrument, side, from, left, events);
+        if more != 0 {
+            ledger.transfer_held(replacement.account, more, events);
+        }
+        market.tell_level(instrument, side, to, joined, events);
+        true
+    }
+
+    /// Cancels an order that waits in a queue.
+    #[inline(never)]
+    pub(crate) fn cancel_express(&mut self, account: AccountId, order: OrderId, events: &mut Vec<Event>) -> bool {
+        let Engine { orders, markets, ledger, .. } = self;
+        let Some(slot) = orders.find_own(account, order) else { return false };
+        let hot = orders.hot(slot);
+        let (flags, instrument, ticks, units) = (hot.flags, hot.instrument, hot.ticks, hot.remaining);
+        let Some(market) = dense_index(instrument.0).and_then(|index| markets.get_mut(index)) else { return false };
+        if !flags.is_plain_queued() || market.state == InstrumentState::Halted {
+            return false;
+        }
+        let side = flags.side();
+        let totals = market.book.leave_queue(orders.links(), side, ticks, slot, units);
+        tell_closed(order, units, CloseReason::Cancelled, events);
+        market.tell_level(instrument, side, ticks, totals, events);
+        if side == Side::Bid {
+            ledger.transfer_held(account, -market.held(ticks, units).0, events);
+        }
+        orders.close(slot, &mut ledger.account_mut(account).orders);
+        true
+    }
+
+    /// Lets a new order rest where it meets nobody.
+    #[inline(never)]
+    pub(crate) fn rest_express(&mut self, new: &NewOrder, events: &mut Vec<Event>) -> bool {
+        let Engine { orders, markets, ledger, contracts, .. } = self;
+        let plain = new.client_id.is_none()
+            & (new.key.0 == 0)
+            & (new.time_in_force == TimeInForce::Gtc)
+            & (new.min_quantity.0 == 0);
+        let (true, Some(limit)) = (plain, new.limit) else { return false };
+        let Some(market) = dense_index(new.instrument.0).and_then(|index| markets.get_mut(index)) else { return false };
+        let Some(ticks) = market.good_limit(limit) else { return false };
+        let side = new.terms.side();
+        let units = new.quantity.0;
+        if !market.is_plain_open() || market.book.may_match(side, ticks) || market.check_quantity(new.quantity).is_err()
+        {
+            return false;
+        }
+        let Some(account) = ledger.account(new.account) else { return false };
+        let crowded = account.orders.len >= OPEN_ORDERS_PER_ACCOUNT_MAX
+            || orders.len() >= OPEN_ORDERS_MAX
+            || contracts.len() >= OPEN_CONTRACTS_MAX;
+        let mut held = 0;
+        match &new.terms {
+            Terms::Bid { constraints, preference, .. } => {
+                let Some(hold) = market.hold_of(ticks, units) else { return false };
+                held = hold.0;
+                if crowded
+                    || account.open_contracts >= OPEN_CONTRACTS_PER_ACCOUNT_MAX
+                    || !constraints.is_empty()
+                    || *preference != Preference::Price
+                    || !ledger.may_hold(new.account, held)
+                {
+                    return false;
+                }
+            }
+            Terms::Ask { attributes } => {
+                if crowded || !market.is_small(ticks, units) || !market.book.is_main(attributes) {
+                    return false;
+                }
+            }
+        }
+        let slot = orders.open(new, KeyId(0), ticks, &mut ledger.account_mut(new.account).orders);
+        orders.queued(slot);
+        let order = OrderId(orders.hot(slot).id);
+        tell_accepted(new, order, events);
+        if held > 0 {
+            ledger.transfer_held(new.account, held, events);
+        }
+        tell_rested(order, units, events);
+        let totals = market.book.join_queue(orders.links(), side, ticks, slot, units);
+        market.tell_level(new.instrument, side, ticks, totals, events);
+        true
+    }
+}
+
+// Not inlined: where an event is pushed once, it is written where it belongs and not copied there.
+
+#[inline(always)]
+fn tell_closed(order: OrderId, remaining: u64, reason: CloseReason, events: &mut Vec<Event>) {
+    tell(events, move || Event::OrderClosed { order, remaining: Quantity(remaining), reason });
+}
+
+#[inline(always)]
+fn tell_rested(order: OrderId, remaining: u64, events: &mut Vec<Event>) {
+    tell(events, move || Event::OrderRested { order, remaining: Quantity(remaining) });
+}
+
+#[inline(always)]
+fn tell_accepted(new: &NewOrder, id: OrderId, events: &mut Vec<Event>) {
+    let Some(price) = new.limit else { return };
+    tell(events, move || {
+        Event::OrderAccepted(Order {
+            id,
+            account: new.account,
+            key: new.key,
+            instrument: new.instrument,
+            client_id: None,
+            price,
+            quantity: new.quantity,
+            remaining: new.quantity,
+            time_in_force: TimeInForce::Gtc,
+            post_only: new.post_only,
+            cancel_on_disconnect: new.cancel_on_disconnect,
+            self_trade: new.self_trade,
+            terms: new.terms,
+        })
+    });
+}
