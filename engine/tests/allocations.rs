@@ -1,6 +1,6 @@
 //! What the engine asks of the allocator: nothing in a steady flow, and few bytes for each resting order.
 
-#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test stops at the first surprise, and says its figures")]
 
 use gollem_engine::*;
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -241,7 +241,7 @@ impl Exchange {
         };
         // In turns a new price and a smaller quantity.
         let smaller = Quantity(open.quantity.0.saturating_sub(1));
-        let moved = away % 2 == 0;
+        let moved = away.is_multiple_of(2);
         let (limit, quantity) = (moved.then_some(Price(limit)), (!moved).then_some(smaller));
         self.send(Command::ReplaceOrder(Replacement { account, order, limit, quantity }));
         self.learn(account);
