@@ -21,8 +21,8 @@ log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 status=0
 
-step "the engine against its naive twin: a million random commands"
-cargo test --release -p gollem-engine --features naive --test twin 2>&1 | tee "$log" || status=$?
+step "the engine against its naive twin, a million random commands; its allocations"
+cargo test --release -p gollem-engine --features naive --test twin --test allocations 2>&1 | tee "$log" || status=$?
 
 step "tests"
 GOLLEM_TEST_PYTHON="$PWD/target/test-clients/bin/python" cargo test --workspace --no-fail-fast 2>&1 | tee -a "$log" || status=$?

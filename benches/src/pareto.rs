@@ -228,13 +228,13 @@ fn table(book: &[Measurement]) -> String {
     let name = first.workload.split(&format!("-{}-", first.asks)).next().unwrap_or_default();
     let mut table = format!("{name}: {} asks, seed {}\n", grouped(first.asks as u64), first.seed);
     table += &format!(
-        "  {:<6}{:<16}{:>9}{:>12}{:>11}{:>11}{:>11}{:>12}{:>9}\n",
+        "  {:<6}{:<16}{:>9}{:>13}{:>12}{:>12}{:>12}{:>12}{:>9}\n",
         "bids", "what", "commands", "a second", "p50 ns", "p99 ns", "p99.9", "max", "trades"
     );
     for row in book {
         let numbers = [row.p50_ns, row.p99_ns, row.p999_ns].map(grouped);
         table += &format!(
-            "  {:<6}{:<16}{:>9}{:>12}{:>11}{:>11}{:>11}{:>12}{:>9}\n",
+            "  {:<6}{:<16}{:>9}{:>13}{:>12}{:>12}{:>12}{:>12}{:>9}\n",
             row.bids,
             row.kind,
             grouped(row.commands),

@@ -119,6 +119,7 @@ impl Contracts {
 
     /// Numbers a contract and puts it at the end of its market's list, where it belongs: within a market all live
     /// equally long, and time does not go back.
+    #[inline(always)]
     pub(crate) fn open(&mut self, contract: Contract, list: &mut ContractList) -> ContractId {
         let slot = self.slots.take();
         self.serial += 1;
@@ -127,19 +128,24 @@ impl Contracts {
         ContractId(id)
     }
 
+    #[inline(always)]
     fn put(&mut self, slot: usize, id: u64, contract: Contract, list: &mut ContractList) {
         self.hash.mark(slot);
-        let entry = Entry { id, contract, next: NONE, prev: list.tail };
-        while self.entries.len() <= slot {
-            self.entries.push(Entry { id: 0, ..entry });
+        if self.entries.len() <= slot {
+            self.grow(slot);
         }
-        self.entries[slot] = entry;
+        self.entries[slot] = Entry { id, contract, next: NONE, prev: list.tail };
         let slot = slot as u32; // OPEN_CONTRACTS_MAX fits.
         match list.tail {
             NONE => list.head = slot,
             tail => self.entries[tail as usize].next = slot,
         }
         list.tail = slot;
+    }
+
+    #[inline(never)]
+    fn grow(&mut self, slot: usize) {
+        self.entries.resize(slot + 1, FREE);
     }
 
     /// Puts a contract of a snapshot back, at the end of its market's list.

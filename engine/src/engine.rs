@@ -124,7 +124,7 @@ impl Engine {
         }
         match &input.command {
             Command::ReplaceOrder(change) if self.move_express(change, events) => {}
-            Command::PlaceOrder(new) if self.rest_express(new, events) => {}
+            Command::PlaceOrder(new) if self.place_express(new, input.at, events) => {}
             Command::CancelOrder { account, order } if self.cancel_express(*account, *order, events) => {}
             command => self.apply_in_full(command, input.at, events),
         }

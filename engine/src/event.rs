@@ -3,8 +3,8 @@
 
 use crate::{
     AccountId, Amount, ContractId, CreditPolicy, InstrumentField, InstrumentId, InstrumentSpec, InstrumentState, KeyId,
-    KeyLimits, Order, OrderId, Outcome, PayoutId, PayoutPolicy, Price, Quantity, Reference, Side, Timer, Timestamp,
-    Transfer,
+    KeyLimits, NewOrder, Order, OrderId, Outcome, PayoutId, PayoutPolicy, Price, Quantity, Reference, Side, Timer,
+    Timestamp, Transfer,
 };
 use bincode::{Decode, Encode};
 
@@ -285,6 +285,38 @@ pub enum Event {
 #[inline(always)]
 pub(crate) fn tell(events: &mut Vec<Event>, event: impl FnOnce() -> Event) {
     events.extend(std::iter::once_with(event));
+}
+
+#[inline(always)]
+pub(crate) fn tell_closed(order: OrderId, remaining: u64, reason: CloseReason, events: &mut Vec<Event>) {
+    tell(events, move || Event::OrderClosed { order, remaining: Quantity(remaining), reason });
+}
+
+#[inline(always)]
+pub(crate) fn tell_rested(order: OrderId, remaining: u64, events: &mut Vec<Event>) {
+    tell(events, move || Event::OrderRested { order, remaining: Quantity(remaining) });
+}
+
+/// Tells that an order was accepted, with its limit.
+#[inline(always)]
+pub(crate) fn tell_accepted(new: &NewOrder, id: OrderId, price: Price, events: &mut Vec<Event>) {
+    tell(events, move || {
+        Event::OrderAccepted(Order {
+            id,
+            account: new.account,
+            key: new.key,
+            instrument: new.instrument,
+            client_id: new.client_id,
+            price,
+            quantity: new.quantity,
+            remaining: new.quantity,
+            time_in_force: new.time_in_force,
+            post_only: new.post_only,
+            cancel_on_disconnect: new.cancel_on_disconnect,
+            self_trade: new.self_trade,
+            terms: new.terms,
+        })
+    });
 }
 
 /// Whether a provider's asks on a market may be matched.

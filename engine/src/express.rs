@@ -6,12 +6,12 @@
 //! changed, as soon as something is out of the ordinary; then the command goes the long way, where the rules are written
 //! out and refusals are made. So nothing here decides anything: taking the lane out changes no event.
 
-use crate::event::tell;
+use crate::event::{tell_accepted, tell_closed, tell_rested};
 use crate::ids::dense_index;
 use crate::limits::{OPEN_CONTRACTS_MAX, OPEN_CONTRACTS_PER_ACCOUNT_MAX, OPEN_ORDERS_MAX, OPEN_ORDERS_PER_ACCOUNT_MAX};
 use crate::{
-    AccountId, CloseReason, Engine, Event, InstrumentState, KeyId, NewOrder, Order, OrderId, Preference, Quantity,
-    Replacement, Side, Terms, TimeInForce,
+    AccountId, CloseReason, Engine, Event, InstrumentState, KeyId, NewOrder, OrderId, Preference, Replacement, Side,
+    Terms, TimeInForce, Timestamp,
 };
 
 impl Engine {
@@ -74,34 +74,36 @@ impl Engine {
         true
     }
 
-    /// Lets a new order rest where it meets nobody.
+    /// Accepts a new order that may rest in a queue, or trades at once.
     #[inline(never)]
-    pub(crate) fn rest_express(&mut self, new: &NewOrder, events: &mut Vec<Event>) -> bool {
+    pub(crate) fn place_express(&mut self, new: &NewOrder, at: Timestamp, events: &mut Vec<Event>) -> bool {
         let Engine { orders, markets, ledger, contracts, .. } = self;
+        let rests = new.time_in_force == TimeInForce::Gtc;
         let plain = new.client_id.is_none()
             & (new.key.0 == 0)
-            & (new.time_in_force == TimeInForce::Gtc)
+            & (rests | (new.time_in_force == TimeInForce::Ioc) & !new.post_only)
             & (new.min_quantity.0 == 0);
         let (true, Some(limit)) = (plain, new.limit) else { return false };
         let Some(market) = dense_index(new.instrument.0).and_then(|index| markets.get_mut(index)) else { return false };
         let Some(ticks) = market.good_limit(limit) else { return false };
-        let side = new.terms.side();
-        let units = new.quantity.0;
-        if !market.is_plain_open() || market.book.may_match(side, ticks) || market.check_quantity(new.quantity).is_err()
-        {
+        let (side, units) = (new.terms.side(), new.quantity.0);
+        let arrives = market.book.may_match(side, ticks);
+        if !market.is_plain_open() || (arrives & new.post_only) || market.check_quantity(new.quantity).is_err() {
             return false;
         }
         let Some(account) = ledger.account(new.account) else { return false };
-        let crowded = account.orders.len >= OPEN_ORDERS_PER_ACCOUNT_MAX
+        if account.orders.len >= OPEN_ORDERS_PER_ACCOUNT_MAX
             || orders.len() >= OPEN_ORDERS_MAX
-            || contracts.len() >= OPEN_CONTRACTS_MAX;
+            || contracts.len() >= OPEN_CONTRACTS_MAX
+        {
+            return false;
+        }
         let mut held = 0;
         match &new.terms {
             Terms::Bid { constraints, preference, .. } => {
                 let Some(hold) = market.hold_of(ticks, units) else { return false };
                 held = hold.0;
-                if crowded
-                    || account.open_contracts >= OPEN_CONTRACTS_PER_ACCOUNT_MAX
+                if account.open_contracts >= OPEN_CONTRACTS_PER_ACCOUNT_MAX
                     || !constraints.is_empty()
                     || *preference != Preference::Price
                     || !ledger.may_hold(new.account, held)
@@ -110,55 +112,25 @@ impl Engine {
                 }
             }
             Terms::Ask { attributes } => {
-                if crowded || !market.is_small(ticks, units) || !market.book.is_main(attributes) {
+                if !market.is_small(ticks, units) || !market.book.is_main(attributes) {
                     return false;
                 }
             }
         }
         let slot = orders.open(new, KeyId(0), ticks, &mut ledger.account_mut(new.account).orders);
-        orders.queued(slot);
         let order = OrderId(orders.hot(slot).id);
-        tell_accepted(new, order, events);
+        tell_accepted(new, order, limit, events);
         if held > 0 {
             ledger.transfer_held(new.account, held, events);
         }
+        if arrives || !rests {
+            self.arrive(slot, new, arrives, at, events);
+            return true;
+        }
+        orders.queued(slot);
         tell_rested(order, units, events);
         let totals = market.book.join_queue(orders.links(), side, ticks, slot, units);
         market.tell_level(new.instrument, side, ticks, totals, events);
         true
     }
-}
-
-// Not inlined: where an event is pushed once, it is written where it belongs and not copied there.
-
-#[inline(always)]
-fn tell_closed(order: OrderId, remaining: u64, reason: CloseReason, events: &mut Vec<Event>) {
-    tell(events, move || Event::OrderClosed { order, remaining: Quantity(remaining), reason });
-}
-
-#[inline(always)]
-fn tell_rested(order: OrderId, remaining: u64, events: &mut Vec<Event>) {
-    tell(events, move || Event::OrderRested { order, remaining: Quantity(remaining) });
-}
-
-#[inline(always)]
-fn tell_accepted(new: &NewOrder, id: OrderId, events: &mut Vec<Event>) {
-    let Some(price) = new.limit else { return };
-    tell(events, move || {
-        Event::OrderAccepted(Order {
-            id,
-            account: new.account,
-            key: new.key,
-            instrument: new.instrument,
-            client_id: None,
-            price,
-            quantity: new.quantity,
-            remaining: new.quantity,
-            time_in_force: TimeInForce::Gtc,
-            post_only: new.post_only,
-            cancel_on_disconnect: new.cancel_on_disconnect,
-            self_trade: new.self_trade,
-            terms: new.terms,
-        })
-    });
 }

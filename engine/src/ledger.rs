@@ -228,6 +228,17 @@ impl Ledger {
         tell_held(account, more, events);
     }
 
+    /// [`Ledger::transfer`] from what a known account's orders hold to what its contracts do, in one look at it.
+    #[inline(always)]
+    pub(crate) fn transfer_escrow(&mut self, account: AccountId, amount: Amount, events: &mut Vec<Event>) {
+        let balance = self.balance_mut(account);
+        balance.held.0 = invariant(balance.held.0.checked_sub(amount.0), "an account's balances fit 63 bits");
+        balance.escrow.0 = invariant(balance.escrow.0.checked_add(amount.0), "an account's balances fit 63 bits");
+        assert!(amount.0 > 0 && balance.held.0 >= 0, "no internal account is negative");
+        let (debit, credit) = (LedgerAccount::Held(account), LedgerAccount::Escrow(account));
+        tell(events, move || Event::Transferred(Transfer { debit, credit, amount, code: TransferCode::Escrow }));
+    }
+
     /// Whether a known account without spending limits and debts has so many atoms available.
     #[inline(always)]
     pub(crate) fn may_hold(&self, account: AccountId, atoms: i64) -> bool {

@@ -6,10 +6,12 @@
 
 use crate::book::{Demand, Offer};
 use crate::deadlines::Deadline;
-use crate::orders::{Flags, Hot, Slot};
+use crate::event::{tell, tell_closed};
+use crate::ids::slot_of;
+use crate::orders::{Flags, Slot};
 use crate::{
-    AccountId, Amount, Breaker, CloseReason, Contract, Engine, Event, InstrumentState, LedgerAccount, NewOrder,
-    OrderId, Preference, Quantity, SelfTrade, Side, TimeInForce, Timestamp, Trade, Transfer, TransferCode, invariant,
+    AccountId, Amount, Breaker, CloseReason, Contract, Engine, Event, InstrumentState, NewOrder, OrderId, Preference,
+    Quantity, SelfTrade, Side, TimeInForce, Timestamp, Trade, invariant,
 };
 
 /// How an order's matching ended.
@@ -84,8 +86,8 @@ impl Engine {
                 continue;
             }
             self.fill(taker, maker, at, events);
-            let taker = self.orders.hot(taker);
-            if taker.flags.has(Flags::ASK) && self.is_suspended(taker.account, taker.instrument) {
+            let own = self.orders.hot(taker);
+            if own.flags.has(Flags::ASK) && self.is_suspended(own.account, own.instrument) {
                 break;
             }
         }
@@ -240,126 +242,88 @@ impl Engine {
     }
 
     /// One fill: the resting order shrinks or leaves, money moves to escrow, a contract opens.
+    #[inline(never)]
     fn fill(&mut self, taker: Slot, maker: Slot, at: Timestamp, events: &mut Vec<Event>) {
-        let (arriving, resting) = (*self.orders.hot(taker), *self.orders.hot(maker));
-        let units = arriving.remaining.min(resting.remaining);
-        let taker_side = arriving.flags.side();
-        let (bid, ask) = match taker_side {
-            Side::Bid => (taker, maker),
-            Side::Ask => (maker, taker),
+        let ask = if self.orders.hot(taker).flags.has(Flags::ASK) { taker } else { maker };
+        let probe = self.is_probe(ask);
+        let Engine { orders, markets, ledger, contracts, deadlines, .. } = self;
+        // Field by field: copying a whole record just after parts of it were written stalls the processor.
+        let (own, other) = (orders.hot(taker), orders.hot(maker));
+        let taker_side = own.flags.side();
+        let ((bid, bid_slot), seller) = match taker_side {
+            Side::Bid => ((own, taker), other),
+            Side::Ask => ((other, maker), own),
         };
-        let contract = self.contract_of((bid, ask), resting.ticks, units, taker_side, at);
-        let market = self.market_of(&resting);
-        let first = !std::mem::replace(&mut self.markets[market].contracts_due, true);
-        let id = self.contracts.open(contract, &mut self.markets[market].contracts);
-        if first {
-            self.deadlines.set(contract.expires_at, Deadline::Contracts(resting.instrument));
-        }
-        self.ledger.account_mut(contract.buyer).open_contracts += 1;
-        events.push(Event::Traded(Trade {
-            contract: id,
-            instrument: resting.instrument,
-            bid: OrderId(self.orders.hot(bid).id),
-            ask: contract.ask,
-            buyer: contract.buyer,
-            provider: contract.provider,
-            taker: taker_side,
-            price: contract.price,
-            quantity: Quantity(units),
-            expires_at: contract.expires_at,
-        }));
-        let freed = self.freed_by_fill(bid, units, contract.escrow);
-        self.orders.hot_mut(taker).remaining = arriving.remaining - units;
-        self.shrink_maker(maker, &resting, units, market, events);
-        self.pay_escrow(&contract, freed, events);
-        if contract.probe {
-            self.use_probe(contract.provider, contract.instrument, events);
-        }
-    }
-
-    /// The contract a fill makes.
-    #[inline]
-    fn contract_of(&self, (bid, ask): (Slot, Slot), ticks: u32, units: u64, taker: Side, at: Timestamp) -> Contract {
-        let (buyer, seller) = (self.orders.hot(bid), self.orders.hot(ask));
-        let market = self.market(buyer.instrument);
+        let units = own.remaining.min(other.remaining);
+        let (taker_left, maker_left) = (own.remaining - units, other.remaining - units);
+        let (instrument, order, ticks, flags, owner) =
+            (other.instrument, OrderId(other.id), other.ticks, other.flags, other.account);
+        let index = invariant(crate::ids::dense_index(instrument.0), "an order's instrument is listed");
+        let market = &mut markets[index];
         let spec = market.spec();
-        let (buyer_fee_bps, seller_fee_bps) = match taker {
+        let (buyer_fee_bps, seller_fee_bps) = match taker_side {
             Side::Bid => (spec.taker_fee_bps, spec.maker_fee_bps),
             Side::Ask => (spec.maker_fee_bps, spec.taker_fee_bps),
         };
         let price = market.price(ticks);
         let value = invariant(price.notional(Quantity(units)), "a fill costs no more than its hold");
-        let promised = self.orders.cold(ask);
-        Contract {
-            buyer: buyer.account,
-            provider: seller.account,
-            instrument: buyer.instrument,
-            ask: OrderId(seller.id),
+        let escrow = Amount(value.0 + value.fee(buyer_fee_bps).0);
+        let expires_at = Timestamp(at.0.saturating_add(spec.contract_ttl_ns));
+        // What the bid held for these units; what of it is beyond the escrow is free again.
+        let held = market.held(bid.ticks, bid.remaining).0 - market.held(bid.ticks, bid.remaining - units).0;
+        let (buyer, provider, bid, ask) = (bid.account, seller.account, OrderId(bid.id), OrderId(seller.id));
+        let (key, promised) = (orders.key(bid_slot), orders.cold(slot_of(ask.0) as Slot));
+        let contract = Contract {
+            buyer,
+            provider,
+            instrument,
+            ask,
             price,
             quantity: Quantity(units),
             remaining: Quantity(units),
-            escrow: Amount(value.0 + value.fee(buyer_fee_bps).0),
-            expires_at: Timestamp(at.0.saturating_add(spec.contract_ttl_ns)),
-            key: self.orders.key(bid),
+            escrow,
+            expires_at,
+            key,
             latency_ms: promised.promised_latency_ms,
             throughput_tps: promised.promised_throughput_tps,
             buyer_fee_bps,
             provider_fee_bps: spec.delivery_fee_bps + seller_fee_bps,
-            probe: matches!(self.breaker(seller.account, seller.instrument), Breaker::HalfOpen { .. }),
+            probe,
+        };
+        let contract = contracts.open(contract, &mut market.contracts);
+        if !std::mem::replace(&mut market.contracts_due, true) {
+            deadlines.set(expires_at, Deadline::Contracts(instrument));
         }
-    }
-
-    #[inline]
-    fn market_of(&self, hot: &Hot) -> usize {
-        invariant(crate::ids::dense_index(hot.instrument.0), "an order's instrument is listed")
-    }
-
-    /// What a bid held for the units of a fill beyond what goes to escrow.
-    #[inline]
-    fn freed_by_fill(&self, bid: Slot, units: u64, escrow: Amount) -> Amount {
-        let hot = self.orders.hot(bid);
-        let market = self.market(hot.instrument);
-        let (before, after) = (market.held(hot.ticks, hot.remaining), market.held(hot.ticks, hot.remaining - units));
-        Amount(before.0 - after.0 - escrow.0)
-    }
-
-    /// Takes the fill off the resting order and its level.
-    #[inline]
-    fn shrink_maker(&mut self, maker: Slot, resting: &Hot, units: u64, market: usize, events: &mut Vec<Event>) {
-        let left = resting.remaining - units;
-        let market = &mut self.markets[market];
-        let totals = if left == 0 {
-            events.push(Event::OrderClosed {
-                order: OrderId(resting.id),
-                remaining: Quantity(0),
-                reason: CloseReason::Filled,
-            });
-            market.book.remove(&mut self.orders, maker)
+        tell(events, move || {
+            let (taker, quantity) = (taker_side, Quantity(units));
+            Event::Traded(Trade { contract, instrument, bid, ask, buyer, provider, taker, price, quantity, expires_at })
+        });
+        orders.hot_mut(taker).remaining = taker_left;
+        if maker_left == 0 {
+            tell_closed(order, 0, CloseReason::Filled, events);
+            let totals = market.book.remove(orders, maker);
+            market.tell_level(instrument, flags.side(), ticks, totals, events);
+            if flags.has(Flags::DATED) {
+                deadlines.clear(orders.cold(maker).expires_at, Deadline::Order(order));
+            }
+            orders.close(maker, &mut ledger.account_mut(owner).orders);
         } else {
-            market.book.resize(&mut self.orders, maker, left)
-        };
-        market.tell_level(resting.instrument, resting.flags.side(), resting.ticks, totals, events);
-        if left > 0 {
-            return;
+            let totals = market.book.resize(orders, maker, maker_left);
+            market.tell_level(instrument, flags.side(), ticks, totals, events);
         }
-        let expires_at = self.orders.cold(maker).expires_at;
-        if expires_at.0 != 0 {
-            self.deadlines.clear(expires_at, Deadline::Order(OrderId(resting.id)));
+        ledger.account_mut(buyer).open_contracts += 1;
+        ledger.transfer_escrow(buyer, escrow, events);
+        self.release(buyer, key, Amount(held - escrow.0), events);
+        if probe {
+            self.use_probe(provider, instrument, events);
         }
-        self.orders.close(maker, &mut self.ledger.account_mut(resting.account).orders);
     }
 
-    /// Moves a fill's price and fee into escrow and frees what the bid held beyond.
-    #[inline]
-    fn pay_escrow(&mut self, contract: &Contract, freed: Amount, events: &mut Vec<Event>) {
-        let transfer = Transfer {
-            debit: LedgerAccount::Held(contract.buyer),
-            credit: LedgerAccount::Escrow(contract.buyer),
-            amount: contract.escrow,
-            code: TransferCode::Escrow,
-        };
-        self.ledger.transfer(transfer, events);
-        self.release(contract.buyer, contract.key, freed, events);
+    /// Whether a fill of this ask would try its provider out.
+    #[inline(always)]
+    fn is_probe(&self, ask: Slot) -> bool {
+        let hot = self.orders.hot(ask);
+        matches!(self.breaker(hot.account, hot.instrument), Breaker::HalfOpen { .. })
     }
 
     /// An ask that rests, or returns, may have become a match for a resting bid.

@@ -5,6 +5,7 @@
 
 use crate::book::{Demand, Offer};
 use crate::deadlines::Deadline;
+use crate::event::{tell_accepted, tell_closed, tell_rested};
 use crate::limits::{
     ACCOUNT_ATOMS_MAX, OPEN_CONTRACTS_MAX, OPEN_CONTRACTS_PER_ACCOUNT_MAX, OPEN_ORDERS_MAX, OPEN_ORDERS_PER_ACCOUNT_MAX,
 };
@@ -12,8 +13,8 @@ use crate::matching::End;
 use crate::orders::{Flags, Slot};
 use crate::{
     AccountId, Amount, Balance, CloseReason, CreditPolicy, Engine, Event, InstrumentId, InstrumentState, KeyId,
-    LedgerAccount, Miss, NewOrder, Order, OrderAnswer, OrderId, Preference, Quantity, RejectReason, Side, Terms,
-    TimeInForce, Timestamp, Transfer, TransferCode, invariant,
+    LedgerAccount, Miss, NewOrder, OrderAnswer, OrderId, Preference, Quantity, RejectReason, Side, Terms, TimeInForce,
+    Timestamp, Transfer, TransferCode, invariant,
 };
 
 /// What an order reserves, and how much of it the account must borrow.
@@ -41,33 +42,37 @@ impl Engine {
         let (key, ticks, hold) = self.check_order(new, at)?;
         let list = &mut self.ledger.account_mut(new.account).orders;
         let slot = self.orders.open(new, key, ticks, list);
-        events.push(Event::OrderAccepted(self.accepted(slot, new)));
+        let market = self.market(new.instrument);
+        let arrives = market.book.may_match(new.terms.side(), ticks)
+            || new.min_quantity.0 > 0
+            || new.time_in_force == TimeInForce::Fok;
+        tell_accepted(new, OrderId(self.orders.hot(slot).id), market.price(ticks), events);
         self.take_effect(slot, new);
         self.hold(new.account, key, hold, events);
-        let arrives = self.market(new.instrument).book.may_match(new.terms.side(), ticks);
-        let end = if arrives || new.min_quantity.0 > 0 || new.time_in_force == TimeInForce::Fok {
-            self.match_arrival(slot, new, at, events)
-        } else {
-            End::Done
-        };
-        let hot = *self.orders.hot(slot);
-        let rests = hot.remaining > 0 && end.lets_rest() && new.time_in_force.may_rest();
+        self.arrive(slot, new, arrives, at, events);
+        Ok(())
+    }
+
+    /// Matches an order that was just accepted, if it could match at all, and lets the rest wait or closes it.
+    pub(crate) fn arrive(&mut self, slot: Slot, new: &NewOrder, arrives: bool, at: Timestamp, events: &mut Vec<Event>) {
+        let end = if arrives { self.match_arrival(slot, new, at, events) } else { End::Done };
+        let hot = self.orders.hot(slot);
+        let (order, remaining, filled) = (OrderId(hot.id), hot.remaining, hot.quantity - hot.remaining);
+        let rests = remaining > 0 && end.lets_rest() && new.time_in_force.may_rest();
         if rests {
-            events.push(Event::OrderRested { order: OrderId(hot.id), remaining: Quantity(hot.remaining) });
+            tell_rested(order, remaining, events);
             self.rest(slot, events);
         } else {
-            let met = end == End::Met || hot.remaining < hot.quantity;
+            let met = end == End::Met || filled > 0;
             let miss = |engine: &Engine| engine.miss(slot, met);
-            let reason = end.close_reason(hot.remaining).unwrap_or_else(|| CloseReason::Unfilled(miss(self)));
+            let reason = end.close_reason(remaining).unwrap_or_else(|| CloseReason::Unfilled(miss(self)));
             self.close_unbooked(slot, reason, events);
         }
         if let Some(client_id) = new.client_id {
-            let rested = Quantity(if rests { hot.remaining } else { 0 });
-            let filled = Quantity(hot.quantity - hot.remaining);
-            let answer = OrderAnswer { order: OrderId(hot.id), seq: self.last_seq, filled, rested };
+            let rested = Quantity(if rests { remaining } else { 0 });
+            let answer = OrderAnswer { order, seq: self.last_seq, filled: Quantity(filled), rested };
             self.answers.remember(new.account, client_id, answer);
         }
-        Ok(())
     }
 
     /// Every rule an order must meet, in the order in which a refusal names them; the key that counts it, its limit in
@@ -128,7 +133,7 @@ impl Engine {
         at: Timestamp,
     ) -> Result<Hold, RejectReason> {
         let own = invariant(self.ledger.account(account), "the account was found above");
-        let balance = own.balance;
+        let balance = &own.balance;
         if self.ledger.is_limited(account) {
             if let Some(key) = self.keys.get(&(account, key)) {
                 key.check(needed, at)?;
@@ -136,7 +141,7 @@ impl Engine {
             self.spending.check(account, Amount(balance.held.0 + balance.escrow.0), needed, at)?;
         }
         if balance.owed.0 > 0 || needed > balance.available {
-            return self.check_credit(account, &balance, needed);
+            return self.check_credit(account, balance, needed);
         }
         Ok(Hold { amount: needed, borrowed: Amount::ZERO })
     }
@@ -186,27 +191,6 @@ impl Engine {
         RejectReason::PostOnlyWouldTake { price: self.market(hot.instrument).price(hot.ticks) }
     }
 
-    /// The event's view of an order that was just accepted.
-    #[inline]
-    fn accepted(&self, slot: Slot, new: &NewOrder) -> Order {
-        let hot = self.orders.hot(slot);
-        Order {
-            id: OrderId(hot.id),
-            account: new.account,
-            key: new.key,
-            instrument: new.instrument,
-            client_id: new.client_id,
-            price: self.market(new.instrument).price(hot.ticks),
-            quantity: new.quantity,
-            remaining: new.quantity,
-            time_in_force: new.time_in_force,
-            post_only: new.post_only,
-            cancel_on_disconnect: new.cancel_on_disconnect,
-            self_trade: new.self_trade,
-            terms: new.terms,
-        }
-    }
-
     /// Sets an order's deadline, and an ask's effective attributes.
     #[inline]
     fn take_effect(&mut self, slot: Slot, new: &NewOrder) {
@@ -231,32 +215,19 @@ impl Engine {
             self.ledger.transfer(transfer, events);
         }
         if hold.amount.0 > 0 {
-            self.move_hold(account, key, hold.amount, TransferCode::Hold, events);
+            self.ledger.transfer_held(account, hold.amount.0, events);
+            self.reserve_for_key(account, key, hold.amount.0);
         }
     }
 
     /// Frees part of what a bid holds.
     #[inline]
     pub(crate) fn release(&mut self, account: AccountId, key: KeyId, amount: Amount, events: &mut Vec<Event>) {
+        assert!(amount.0 >= 0, "a transfer never moves money backwards");
         if amount.0 > 0 {
-            self.move_hold(account, key, amount, TransferCode::Release, events);
+            self.ledger.transfer_held(account, -amount.0, events);
+            self.reserve_for_key(account, key, -amount.0);
         }
-    }
-
-    #[inline]
-    fn move_hold(
-        &mut self,
-        account: AccountId,
-        key: KeyId,
-        amount: Amount,
-        code: TransferCode,
-        events: &mut Vec<Event>,
-    ) {
-        let (available, held) = (LedgerAccount::Available(account), LedgerAccount::Held(account));
-        let holding = code == TransferCode::Hold;
-        let (debit, credit) = if holding { (available, held) } else { (held, available) };
-        self.ledger.transfer(Transfer { debit, credit, amount, code }, events);
-        self.reserve_for_key(account, key, if holding { amount.0 } else { -amount.0 });
     }
 
     /// Puts an order into its book, at the back; an ask whose provider may not trade is parked instead.
@@ -290,7 +261,7 @@ impl Engine {
     #[inline]
     pub(crate) fn close_unbooked(&mut self, slot: Slot, reason: CloseReason, events: &mut Vec<Event>) {
         let hot = self.orders.hot(slot);
-        events.push(Event::OrderClosed { order: OrderId(hot.id), remaining: Quantity(hot.remaining), reason });
+        tell_closed(OrderId(hot.id), hot.remaining, reason, events);
         self.end(slot, events);
     }
 
@@ -298,7 +269,7 @@ impl Engine {
     #[inline]
     pub(crate) fn close_order(&mut self, slot: Slot, reason: CloseReason, events: &mut Vec<Event>) {
         let hot = self.orders.hot(slot);
-        events.push(Event::OrderClosed { order: OrderId(hot.id), remaining: Quantity(hot.remaining), reason });
+        tell_closed(OrderId(hot.id), hot.remaining, reason, events);
         self.unbook(slot, events);
         self.end(slot, events);
     }

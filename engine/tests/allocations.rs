@@ -1,6 +1,12 @@
 //! What the engine asks of the allocator: nothing in a steady flow, and few bytes for each resting order.
 
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test stops at the first surprise, and says its figures")]
+// Millions of orders take minutes in a debug build, so `scripts/test.sh` runs this in release.
+#![cfg(not(debug_assertions))]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test stops at the first surprise, and says its figures"
+)]
 
 use gollem_engine::*;
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -269,7 +275,11 @@ fn spec() -> InstrumentSpec {
 }
 
 /// Commands whose allocations are counted.
-const COUNTED: usize = if cfg!(debug_assertions) { 40_000 } else { 200_000 };
+const COUNTED: usize = if cfg!(debug_assertions) { 20_000 } else { 200_000 };
+/// Sizes of the books; a large one takes minutes without optimization.
+const RESTING: &[usize] = if cfg!(debug_assertions) { &[2_000] } else { &[2_000, 50_000] };
+/// So many commands in a book of differing asks make one allocation at most; the warm-up of a debug build is short.
+const COMMANDS_PER_ALLOCATION: u64 = if cfg!(debug_assertions) { 1_000 } else { 4_000 };
 
 /// An exchange with about so many resting orders, after commands enough for everything to have grown.
 fn warm(book: Book, resting: usize) -> Exchange {
@@ -348,7 +358,7 @@ impl Counts {
 
 #[test]
 fn a_steady_flow_in_a_plain_book_allocates_nothing() {
-    for resting in [2_000, 50_000] {
+    for &resting in RESTING {
         assert_eq!(allocations(Book::Plain, resting), 0);
     }
 }
@@ -358,9 +368,9 @@ fn a_steady_flow_in_a_plain_book_allocates_nothing() {
 #[test]
 fn a_steady_flow_in_a_book_of_differing_asks_allocates_next_to_nothing() {
     for book in [Book::Pareto, Book::Categories, Book::Undominated] {
-        for resting in [2_000, 50_000] {
+        for &resting in RESTING {
             let allocations = allocations(book, resting);
-            assert!(allocations <= COUNTED as u64 / 4_000, "{book:?}, {resting}: {allocations}");
+            assert!(allocations <= COUNTED as u64 / COMMANDS_PER_ALLOCATION, "{book:?}, {resting}: {allocations}");
         }
     }
 }
@@ -369,7 +379,7 @@ fn a_steady_flow_in_a_book_of_differing_asks_allocates_next_to_nothing() {
 /// what a fill-or-kill could take and of the asks of a provider whose measured values change.
 #[test]
 fn rare_commands_allocate_little() {
-    const TIMES: u64 = 10_000;
+    const TIMES: u64 = if cfg!(debug_assertions) { 1_000 } else { 10_000 };
     let mut exchange = warm(Book::Pareto, 2_000);
     let mut dated = VecDeque::with_capacity(1_000);
     let kinds: [(&str, Rare, u64); 4] = [
@@ -455,7 +465,7 @@ fn a_resting_order_takes_few_bytes() {
     let orders = if cfg!(debug_assertions) { 100_000 } else { 1_000_000 };
     let bounds = [(Book::Plain, 128.0), (Book::Pareto, 144.0), (Book::Categories, 144.0), (Book::Undominated, 160.0)];
     for (book, most) in bounds {
-        for exact in [true, false] {
+        for &exact in if cfg!(debug_assertions) { &[true][..] } else { &[true, false] } {
             let before = LIVE_BYTES.get();
             let capacity = Capacity { orders, contracts: 0 };
             let engine = if exact { Engine::with_capacity(capacity) } else { Engine::new() };

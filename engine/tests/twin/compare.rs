@@ -17,7 +17,7 @@ pub(crate) fn steps(seed: u64, count: usize) -> Vec<Step> {
     let (mut random, mut twin, mut now, mut steps) = (Random(seed), Twin::new(), START, Vec::new());
     for seq in 1..=count as u64 {
         let (wait, mut command) = command(&mut random, &twin);
-        if seed % 2 == 0 {
+        if seed.is_multiple_of(2) {
             make_plain(&mut command, seq);
         }
         now += wait;
@@ -31,7 +31,7 @@ pub(crate) fn steps(seed: u64, count: usize) -> Vec<Step> {
 /// has its shortest ways for. Now and then an order is left as it is, so that books stop being plain midway.
 fn make_plain(command: &mut Command, seq: u64) {
     let Command::PlaceOrder(order) = command else { return };
-    if seq % 20_000 > 15_000 && seq % 7 == 0 {
+    if seq % 20_000 > 15_000 && seq.is_multiple_of(7) {
         return;
     }
     order.terms = match order.terms {
@@ -41,7 +41,7 @@ fn make_plain(command: &mut Command, seq: u64) {
         }
         Terms::Bid { single, .. } => {
             let (constraints, preference) = (Constraints::default(), Preference::Price);
-            Terms::Bid { constraints, preference, single: single && seq % 5 == 0 }
+            Terms::Bid { constraints, preference, single: single && seq.is_multiple_of(5) }
         }
     };
 }
