@@ -10,7 +10,7 @@
 use crate::market;
 use crate::random::Random;
 use gollem_engine::{
-    AccountId, Amount, Command, Constraints, Engine, Event, Input, OrderId, PayoutId, Preference, StateHash, Terms,
+    AccountId, Amount, Command, Constraints, Engine, Event, Events, Input, OrderId, PayoutId, Preference, StateHash, Terms,
     Timestamp, Trade,
 };
 use serde::Serialize;
@@ -64,7 +64,7 @@ pub(crate) fn generate(seed: u64, commands: usize) -> anyhow::Result<Workload> {
         payouts: VecDeque::new(),
         purchases: 1_000_000,
         mix: Mix::default(),
-        events: Vec::new(),
+        events: Events::new(),
     };
     let mut setup: Vec<Input> = market::setup()?.into_iter().map(|command| flow.apply(command)).collect();
     for _ in 0..RESTING {
@@ -93,7 +93,7 @@ struct Flow {
     /// Numbers the purchases, from above those of the setup.
     purchases: u64,
     mix: Mix,
-    events: Vec<Event>,
+    events: Events,
 }
 
 impl Flow {

@@ -62,7 +62,7 @@ impl Cycle {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use gollem_engine::{Engine, Event, Input, Timestamp};
+    use gollem_engine::{Engine, Event, Events, Input, Timestamp};
 
     #[test]
     fn a_seed_gives_the_same_commands_however_they_are_taken() {
@@ -75,7 +75,7 @@ mod tests {
 
     #[test]
     fn nothing_is_refused_and_the_book_stays_empty() {
-        let (mut engine, mut events) = (Engine::new(), Vec::new());
+        let (mut engine, mut events) = (Engine::new(), Events::new());
         let commands = [market::setup().unwrap(), Cycle::new(1).take(9_000)].concat();
         for (command, seq) in commands.into_iter().zip(1..) {
             engine.apply(&Input { seq, at: Timestamp(seq), command }, &mut events);

@@ -8,7 +8,7 @@ use crate::calls::{self, Workload};
 use crate::measure::{self, Plan};
 use crate::output::{self, grouped};
 use anyhow::ensure;
-use gollem_engine::{Engine, Event};
+use gollem_engine::{Engine, Events};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 use std::hint::black_box;
@@ -98,14 +98,14 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<String> {
 fn prepared(workload: &Workload) -> Engine {
     let mut engine = Engine::new();
     for input in &workload.setup {
-        engine.apply(input, &mut Vec::new());
+        engine.apply(input, &mut Events::new());
     }
     engine
 }
 
 /// All commands at once.
 fn whole_pass(workload: &Workload) -> anyhow::Result<Duration> {
-    let (mut engine, mut events) = (prepared(workload), Vec::<Event>::new());
+    let (mut engine, mut events) = (prepared(workload), Events::new());
     let started = Instant::now();
     for input in &workload.inputs {
         events.clear();
@@ -119,7 +119,7 @@ fn whole_pass(workload: &Workload) -> anyhow::Result<Duration> {
 
 /// Each command by itself.
 fn timed_pass(workload: &Workload, clock: Duration) -> anyhow::Result<Histogram<u64>> {
-    let (mut engine, mut events) = (prepared(workload), Vec::<Event>::new());
+    let (mut engine, mut events) = (prepared(workload), Events::new());
     let mut times = output::histogram()?;
     for input in &workload.inputs {
         events.clear();

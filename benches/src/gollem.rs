@@ -10,7 +10,7 @@ use crate::workload::{Header, Kind, Op, Side, TimeInForce, Trade};
 use anyhow::{Context, ensure};
 use gollem_engine::naive::Twin;
 use gollem_engine::{
-    self as engine, AccountId, Amount, Attributes, Capacity, Command, Constraints, Engine, Event, Input, InstrumentId,
+    self as engine, AccountId, Amount, Attributes, Capacity, Command, Constraints, Engine, Event, Events, Input, InstrumentId,
     InstrumentSpec, KeyId, NewOrder, OrderId, Preference, Price, Quantity, Reference, Replacement, SelfTrade, Symbol,
     Terms, Timestamp, TokenWeights, limits,
 };
@@ -20,6 +20,9 @@ use gollem_engine::{
 const FAR: usize = 24;
 const NEAR: usize = 16;
 const NEXT: usize = 8;
+
+/// Open orders from which on looking ahead pays; below, it costs more than it saves.
+const LARGE: u64 = 50_000;
 
 /// Users of an order file are numbered from 1 to this.
 const USERS: u32 = 1_000;
@@ -38,7 +41,7 @@ pub(crate) trait Exchange: Sized {
     fn with_capacity(capacity: Capacity) -> Self;
 
     /// See [`Engine::apply`].
-    fn apply(&mut self, input: &Input, events: &mut Vec<Event>);
+    fn apply(&mut self, input: &Input, events: &mut Events);
 
     /// See [`Engine::touch`]; the twin does not look ahead.
     #[inline(always)]
@@ -70,7 +73,7 @@ impl Exchange for Engine {
     }
 
     #[inline(always)]
-    fn apply(&mut self, input: &Input, events: &mut Vec<Event>) {
+    fn apply(&mut self, input: &Input, events: &mut Events) {
         Engine::apply(self, input, events);
     }
 
@@ -98,8 +101,10 @@ impl Exchange for Twin {
         Twin::new()
     }
 
-    fn apply(&mut self, input: &Input, events: &mut Vec<Event>) {
-        Twin::apply(self, input, events);
+    fn apply(&mut self, input: &Input, events: &mut Events) {
+        let mut told = Vec::new();
+        Twin::apply(self, input, &mut told);
+        told.into_iter().for_each(|event| events.push(event));
     }
 }
 
@@ -110,10 +115,10 @@ pub(crate) type Gollem = Driver<Engine>;
 #[derive(Debug)]
 pub(crate) struct Driver<X> {
     engine: X,
-    events: Vec<Event>,
+    events: Events,
     /// What a client knows of each of the file's orders.
     known: Vec<Known>,
-    /// XX
+    /// The book does not fit the caches close to the processor, so that looking ahead pays.
     large: bool,
     /// Added to a price of the file to get ticks.
     shift: i64,
@@ -144,9 +149,9 @@ impl<X: Exchange> Subject for Driver<X> {
         };
         let mut fresh = Driver {
             engine: X::with_capacity(capacity),
-            events: Vec::with_capacity(1_024),
+            events: Events::with_capacity(1_024),
             known: vec![Known { order: OrderId(0), quantity: Quantity(0) }; usize::try_from(header.max_id)? + 1],
-            large: header.max_live > 50_000,
+            large: header.max_live > LARGE,
             shift: 1 - prices.start,
             seq: 0,
         };

@@ -2,7 +2,6 @@
 
 use crate::fingerprint::{Section, TableHash, hash_row};
 use crate::ids::{SLOT_BITS, slot_of, slotted_id};
-use crate::orders::NONE;
 use crate::slots::{Slots, set_aside};
 use crate::{AccountId, Amount, ContractId, InstrumentId, KeyId, OrderId, Price, Quantity, Timestamp, invariant};
 use bincode::{Decode, Encode};
@@ -41,6 +40,9 @@ pub struct Contract {
     /// It tries out a provider whose breaker is half-open.
     pub probe: bool,
 }
+
+/// No slot: the end of a list.
+const NONE: u32 = u32::MAX;
 
 /// First and last of a market's contracts, the next to end first.
 #[derive(Clone, Copy, Debug)]

@@ -11,8 +11,8 @@ use crate::limits::{
 use crate::orders::Flags;
 use crate::spending::KeySpending;
 use crate::{
-    AccountId, Amount, CloseReason, Contract, CreditPolicy, Engine, Event, KeyId, KeyLimits, LedgerAccount, Reference,
-    RejectReason, Timestamp, Transfer, TransferCode,
+    AccountId, Amount, CloseReason, Contract, CreditPolicy, Engine, Event, Events, KeyId, KeyLimits, LedgerAccount,
+    Reference, RejectReason, Timestamp, Transfer, TransferCode,
 };
 use bincode::{Decode, Encode};
 
@@ -46,7 +46,7 @@ impl Engine {
         account: AccountId,
         amount: Amount,
         reference: Reference,
-        events: &mut Vec<Event>,
+        events: &mut Events,
     ) -> Result<(), RejectReason> {
         self.known_account(account)?;
         if amount.0 < PURCHASE_ATOMS_MIN || amount.0 > PURCHASE_ATOMS_MAX {
@@ -73,7 +73,7 @@ impl Engine {
     }
 
     /// Money from outside; debts are paid from it.
-    fn pay_in(&mut self, account: AccountId, amount: Amount, code: TransferCode, events: &mut Vec<Event>) {
+    fn pay_in(&mut self, account: AccountId, amount: Amount, code: TransferCode, events: &mut Events) {
         let available = LedgerAccount::Available(account);
         self.ledger.transfer(Transfer { debit: LedgerAccount::External, credit: available, amount, code }, events);
         let owed = self.ledger.balance(account).map_or(Amount::ZERO, |balance| balance.owed);
@@ -91,7 +91,7 @@ impl Engine {
         purchase: Reference,
         amount: Amount,
         reference: Reference,
-        events: &mut Vec<Event>,
+        events: &mut Events,
     ) -> Result<(), RejectReason> {
         let refund = Refund { purchase, amount };
         if let Some(first) = self.refunds.get(&reference) {
@@ -140,7 +140,7 @@ impl Engine {
         purchase: Reference,
         amount: Amount,
         reference: Reference,
-        events: &mut Vec<Event>,
+        events: &mut Events,
     ) -> Result<(), RejectReason> {
         if let Some(first) = self.disputes.get(&reference) {
             if (first.purchase, first.amount) != (purchase, amount) {
@@ -172,7 +172,7 @@ impl Engine {
         &mut self,
         reference: Reference,
         won: bool,
-        events: &mut Vec<Event>,
+        events: &mut Events,
     ) -> Result<(), RejectReason> {
         let dispute = *self.disputes.get(&reference).ok_or(RejectReason::UnknownDispute)?;
         match dispute.won {
@@ -201,7 +201,7 @@ impl Engine {
         &mut self,
         account: AccountId,
         policy: CreditPolicy,
-        events: &mut Vec<Event>,
+        events: &mut Events,
     ) -> Result<(), RejectReason> {
         self.known_account(account)?;
         check_limit(policy.overage_cap, OVERAGE_ATOMS_MAX)?;
@@ -215,7 +215,7 @@ impl Engine {
         account: AccountId,
         key: KeyId,
         limits: KeyLimits,
-        events: &mut Vec<Event>,
+        events: &mut Events,
     ) -> Result<(), RejectReason> {
         self.known_account(account)?;
         if key.0 == 0 {
@@ -239,7 +239,7 @@ impl Engine {
         account: AccountId,
         window: u8,
         limit: Option<Amount>,
-        events: &mut Vec<Event>,
+        events: &mut Events,
     ) -> Result<(), RejectReason> {
         self.known_account(account)?;
         if usize::from(window) >= GUARD_RAIL_MINUTES.len() {
@@ -254,11 +254,7 @@ impl Engine {
         Ok(())
     }
 
-    pub(crate) fn reset_guard_rails(
-        &mut self,
-        account: AccountId,
-        events: &mut Vec<Event>,
-    ) -> Result<(), RejectReason> {
+    pub(crate) fn reset_guard_rails(&mut self, account: AccountId, events: &mut Events) -> Result<(), RejectReason> {
         self.known_account(account)?;
         self.spending.reset(account);
         events.push(Event::GuardRailsReset { account });

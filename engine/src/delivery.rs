@@ -6,8 +6,8 @@ use crate::ids::dense_index;
 use crate::limits::{ACCOUNT_ATOMS_MAX, PAYOUT_THRESHOLD_ATOMS};
 use crate::orders::Flags;
 use crate::{
-    AccountId, Amount, ContractId, DeliveryReport, Engine, Event, Expiry, InstrumentId, InstrumentSpec, LedgerAccount,
-    OrderId, Quantity, RejectReason, Timestamp, Transfer, TransferCode, invariant,
+    AccountId, Amount, ContractId, DeliveryReport, Engine, Event, Events, Expiry, InstrumentId, InstrumentSpec,
+    LedgerAccount, OrderId, Quantity, RejectReason, Timestamp, Transfer, TransferCode, invariant,
 };
 
 /// What a delivery moves, in atoms.
@@ -25,7 +25,7 @@ impl Engine {
         &mut self,
         report: &DeliveryReport,
         at: Timestamp,
-        events: &mut Vec<Event>,
+        events: &mut Events,
     ) -> Result<(), RejectReason> {
         let contract = *self.contracts.get(report.contract).ok_or(RejectReason::UnknownContract)?;
         if report.quantity > contract.remaining {
@@ -62,7 +62,7 @@ impl Engine {
         Ok(())
     }
 
-    fn pay(&mut self, contract: &Contract, settlement: &Settlement, events: &mut Vec<Event>) {
+    fn pay(&mut self, contract: &Contract, settlement: &Settlement, events: &mut Events) {
         let (escrow, earned) = (LedgerAccount::Escrow(contract.buyer), LedgerAccount::Earned(contract.provider));
         let transfers = [
             (escrow, earned, settlement.earned, TransferCode::Delivery),
@@ -75,7 +75,7 @@ impl Engine {
         }
     }
 
-    fn pay_out_automatically(&mut self, provider: AccountId, events: &mut Vec<Event>) {
+    fn pay_out_automatically(&mut self, provider: AccountId, events: &mut Events) {
         let automatic = self.policies.get(&provider).is_some_and(|policies| policies.payout.automatic);
         let Some(balance) = self.ledger.balance(provider).filter(|_| automatic) else { return };
         if balance.owed.0 == 0 && balance.earned.0 >= PAYOUT_THRESHOLD_ATOMS {
@@ -89,7 +89,7 @@ impl Engine {
         instrument: InstrumentId,
         due: Timestamp,
         now: Timestamp,
-        events: &mut Vec<Event>,
+        events: &mut Events,
     ) {
         if let Some((contract, expires_at)) = self.contracts.first(&self.market(instrument).contracts)
             && expires_at <= due
@@ -112,7 +112,7 @@ impl Engine {
         }
     }
 
-    fn close_contract(&mut self, id: ContractId, reason: Expiry, at: Timestamp, events: &mut Vec<Event>) {
+    fn close_contract(&mut self, id: ContractId, reason: Expiry, at: Timestamp, events: &mut Events) {
         let contract = *invariant(self.contracts.get(id), "only an open contract closes");
         let market = invariant(dense_index(contract.instrument.0), "a contract's instrument is listed");
         self.contracts.close(id, &mut self.markets[market].contracts);
@@ -136,7 +136,7 @@ impl Engine {
     }
 
     /// Returns units of a closed contract to the ask they came from, if it is still open.
-    fn restore_quote(&mut self, id: OrderId, units: Quantity, at: Timestamp, events: &mut Vec<Event>) {
+    fn restore_quote(&mut self, id: OrderId, units: Quantity, at: Timestamp, events: &mut Events) {
         let Some(slot) = self.orders.find(id) else { return };
         let hot = *self.orders.hot(slot);
         let remaining = hot.remaining + units.0;

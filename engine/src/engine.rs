@@ -13,7 +13,7 @@ use crate::orders::Orders;
 use crate::provider::Provider;
 use crate::spending::{AllSpending, KeySpending};
 use crate::{
-    AccountId, Command, CreditPolicy, Event, Input, InstrumentId, InstrumentSpec, KeyId, Payout, PayoutId,
+    AccountId, Command, CreditPolicy, Event, Events, Input, InstrumentId, InstrumentSpec, KeyId, Payout, PayoutId,
     PayoutPolicy, Price, Reference, RejectReason, Symbol, Timer, Timestamp, invariant,
 };
 use std::collections::BTreeMap;
@@ -115,7 +115,7 @@ impl Engine {
     /// broken. All are bugs, and going on would spread them.
     #[inline]
     #[expect(clippy::wildcard_enum_match_arm, reason = "whatever is not plain goes by all the rules")]
-    pub fn apply(&mut self, input: &Input, events: &mut Vec<Event>) {
+    pub fn apply(&mut self, input: &Input, events: &mut Events) {
         assert!(input.seq == self.last_seq.wrapping_add(1), "inputs are applied in order, without gaps");
         assert!(input.at >= self.last_at, "the sequencer's stamp never goes back");
         (self.last_seq, self.last_at) = (input.seq, input.at);
@@ -133,7 +133,7 @@ impl Engine {
     /// Applies a command by all the rules, or refuses it.
     #[inline(never)]
     #[expect(clippy::wildcard_enum_match_arm, reason = "`dispatch` names every command")]
-    fn apply_in_full(&mut self, command: &Command, at: Timestamp, events: &mut Vec<Event>) {
+    fn apply_in_full(&mut self, command: &Command, at: Timestamp, events: &mut Events) {
         let before = events.len();
         let outcome = match command {
             Command::PlaceOrder(new) => self.place_order(new, at, events),
@@ -149,7 +149,7 @@ impl Engine {
 
     /// All commands; the frequent ones do not come by here.
     #[inline(never)]
-    fn dispatch(&mut self, command: &Command, at: Timestamp, events: &mut Vec<Event>) -> Result<(), RejectReason> {
+    fn dispatch(&mut self, command: &Command, at: Timestamp, events: &mut Events) -> Result<(), RejectReason> {
         match command {
             Command::PlaceOrder(new) => self.place_order(new, at, events),
             Command::ReplaceOrder(change) => self.replace_order(change, at, events),
@@ -189,7 +189,7 @@ impl Engine {
 
     /// Everything whose time has come, earliest first.
     #[cold]
-    fn meet_deadlines(&mut self, now: Timestamp, events: &mut Vec<Event>) {
+    fn meet_deadlines(&mut self, now: Timestamp, events: &mut Events) {
         while let Some((at, deadline)) = self.deadlines.pop(now) {
             match deadline {
                 Deadline::Contracts(instrument) => self.expire_contract(instrument, at, now, events),
@@ -201,7 +201,7 @@ impl Engine {
         }
     }
 
-    fn open_account(&mut self, events: &mut Vec<Event>) -> Result<(), RejectReason> {
+    fn open_account(&mut self, events: &mut Events) -> Result<(), RejectReason> {
         if self.ledger.len() >= ACCOUNTS_MAX {
             return Err(RejectReason::TooManyAccounts { max: ACCOUNTS_MAX as u32 });
         }
@@ -210,7 +210,7 @@ impl Engine {
         Ok(())
     }
 
-    fn list_instrument(&mut self, spec: &InstrumentSpec, events: &mut Vec<Event>) -> Result<(), RejectReason> {
+    fn list_instrument(&mut self, spec: &InstrumentSpec, events: &mut Events) -> Result<(), RejectReason> {
         spec.check()?;
         if self.symbols.contains_key(&spec.symbol) {
             return Err(RejectReason::SymbolTaken);
@@ -218,10 +218,10 @@ impl Engine {
         if self.markets.len() >= INSTRUMENTS_MAX {
             return Err(RejectReason::TooManyInstruments { max: INSTRUMENTS_MAX as u32 });
         }
-        self.markets.push(Market::new(spec.clone()));
+        self.markets.push(Market::new(*spec));
         let instrument = InstrumentId(self.markets.len() as u32); // INSTRUMENTS_MAX fits.
-        self.symbols.insert(spec.symbol.clone(), instrument);
-        events.push(Event::InstrumentListed { instrument, spec: Box::new(spec.clone()) });
+        self.symbols.insert(spec.symbol, instrument);
+        events.push(Event::InstrumentListed { instrument, spec: *spec });
         Ok(())
     }
 
@@ -229,7 +229,7 @@ impl Engine {
         &mut self,
         instrument: InstrumentId,
         price: Price,
-        events: &mut Vec<Event>,
+        events: &mut Events,
     ) -> Result<(), RejectReason> {
         let market = self.known_market_mut(instrument)?;
         let (tick, max) = (market.spec().tick, market.spec().price_max);

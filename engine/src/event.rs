@@ -2,14 +2,14 @@
 //! each event carries what a view needs without asking the engine.
 
 use crate::{
-    AccountId, Amount, ContractId, CreditPolicy, InstrumentField, InstrumentId, InstrumentSpec, InstrumentState, KeyId,
-    KeyLimits, NewOrder, Order, OrderId, Outcome, PayoutId, PayoutPolicy, Price, Quantity, Reference, Side, Timer,
-    Timestamp, Transfer,
+    AccountId, Amount, ContractId, CreditPolicy, InstrumentField, InstrumentId, InstrumentSpec,
+    InstrumentState, KeyId, KeyLimits, NewOrder, Order, OrderId, Outcome, PayoutId, PayoutPolicy, Price, Quantity,
+    Reference, Side, Timer, Timestamp, Transfer,
 };
 use bincode::{Decode, Encode};
 
 /// A result of applying an input.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum Event {
     /// The command changed nothing.
     Rejected(RejectReason),
@@ -23,7 +23,7 @@ pub enum Event {
         /// Its number.
         instrument: InstrumentId,
         /// Its contract specification.
-        spec: Box<InstrumentSpec>,
+        spec: InstrumentSpec,
     },
     /// A purchase was credited.
     CreditsPurchased {
@@ -280,43 +280,36 @@ pub enum Event {
     },
 }
 
-/// Appends an event. Where the frequent ones are made: a closure's result is written where it belongs, what is passed to
-/// [`Vec::push`] goes to the stack first and is copied from there.
+/// That an order is closed.
 #[inline(always)]
-pub(crate) fn tell(events: &mut Vec<Event>, event: impl FnOnce() -> Event) {
-    events.extend(std::iter::once_with(event));
+pub(crate) fn closed(order: OrderId, remaining: u64, reason: CloseReason) -> Event {
+    Event::OrderClosed { order, remaining: Quantity(remaining), reason }
 }
 
+/// That an order rests.
 #[inline(always)]
-pub(crate) fn tell_closed(order: OrderId, remaining: u64, reason: CloseReason, events: &mut Vec<Event>) {
-    tell(events, move || Event::OrderClosed { order, remaining: Quantity(remaining), reason });
+pub(crate) fn rested(order: OrderId, remaining: u64) -> Event {
+    Event::OrderRested { order, remaining: Quantity(remaining) }
 }
 
+/// That an order was accepted, with its limit.
 #[inline(always)]
-pub(crate) fn tell_rested(order: OrderId, remaining: u64, events: &mut Vec<Event>) {
-    tell(events, move || Event::OrderRested { order, remaining: Quantity(remaining) });
-}
-
-/// Tells that an order was accepted, with its limit.
-#[inline(always)]
-pub(crate) fn tell_accepted(new: &NewOrder, id: OrderId, price: Price, events: &mut Vec<Event>) {
-    tell(events, move || {
-        Event::OrderAccepted(Order {
-            id,
-            account: new.account,
-            key: new.key,
-            instrument: new.instrument,
-            client_id: new.client_id,
-            price,
-            quantity: new.quantity,
-            remaining: new.quantity,
-            time_in_force: new.time_in_force,
-            post_only: new.post_only,
-            cancel_on_disconnect: new.cancel_on_disconnect,
-            self_trade: new.self_trade,
-            terms: new.terms,
-        })
-    });
+pub(crate) fn accepted(new: &NewOrder, id: OrderId, price: Price) -> Event {
+    Event::OrderAccepted(Order {
+        id,
+        account: new.account,
+        key: new.key,
+        instrument: new.instrument,
+        client_id: new.client_id,
+        price,
+        quantity: new.quantity,
+        remaining: new.quantity,
+        time_in_force: new.time_in_force,
+        post_only: new.post_only,
+        cancel_on_disconnect: new.cancel_on_disconnect,
+        self_trade: new.self_trade,
+        terms: new.terms,
+    })
 }
 
 /// Whether a provider's asks on a market may be matched.

@@ -6,22 +6,23 @@
 //! changed, as soon as something is out of the ordinary; then the command goes the long way, where the rules are written
 //! out and refusals are made. So nothing here decides anything: taking the lane out changes no event.
 
-use crate::event::{tell_accepted, tell_closed, tell_rested};
+use crate::event::{accepted, closed, rested};
 use crate::ids::dense_index;
+use crate::ledger::held;
 use crate::limits::{OPEN_CONTRACTS_MAX, OPEN_CONTRACTS_PER_ACCOUNT_MAX, OPEN_ORDERS_MAX, OPEN_ORDERS_PER_ACCOUNT_MAX};
 use crate::{
-    AccountId, CloseReason, Engine, Event, InstrumentState, KeyId, NewOrder, OrderId, Preference, Replacement, Side,
+    AccountId, CloseReason, Engine, Events, InstrumentState, KeyId, NewOrder, OrderId, Preference, Replacement, Side,
     Terms, TimeInForce, Timestamp,
 };
 
 impl Engine {
     /// Moves an order that waits in a queue to another price where it meets nobody.
     #[inline(never)]
-    pub(crate) fn move_express(&mut self, replacement: &Replacement, events: &mut Vec<Event>) -> bool {
+    pub(crate) fn move_express(&mut self, replacement: &Replacement, events: &mut Events) -> bool {
         let Engine { orders, markets, ledger, .. } = self;
         let (Some(limit), None) = (replacement.limit, replacement.quantity) else { return false };
-        let Some(slot) = orders.find_own(replacement.account, replacement.order) else { return false };
-        let hot = orders.hot(slot);
+        let (account, order) = (replacement.account, replacement.order);
+        let Some((slot, hot)) = orders.own(account, order) else { return false };
         let (flags, instrument, from, units, quantity) =
             (hot.flags, hot.instrument, hot.ticks, hot.remaining, hot.quantity);
         let Some(market) = dense_index(instrument.0).and_then(|index| markets.get_mut(index)) else { return false };
@@ -32,32 +33,37 @@ impl Engine {
         }
         let mut more = 0;
         if side == Side::Bid {
-            let (Some(held), Some(needed)) = (market.hold_of(from, units), market.hold_of(to, units)) else {
+            let (Some(now), Some(then)) = (market.hold_of(from, units), market.hold_of(to, units)) else {
                 return false;
             };
-            more = needed.0 - held.0;
-            if more > 0 && !ledger.may_hold(replacement.account, more) {
+            more = then.0 - now.0;
+            if !ledger.try_hold(account, more) {
                 return false;
             }
         } else if !market.is_small(to, units) {
             return false;
         }
         let (left, joined) = market.book.requeue(orders.rejoin(slot, to), side, slot, (from, to), units);
-        market.tell_replaced(replacement.order, to, quantity, units, events);
-        market.tell_level(instrument, side, from, left, events);
-        if more != 0 {
-            ledger.transfer_held(replacement.account, more, events);
-        }
-        market.tell_level(instrument, side, to, joined, events);
+        events.write(|[first, second, third, fourth]| {
+            *first = market.replaced(order, to, quantity, units);
+            *second = market.level(instrument, side, from, left);
+            let joined = market.level(instrument, side, to, joined);
+            if more == 0 {
+                *third = joined;
+                return 3;
+            }
+            *third = held(account, more);
+            *fourth = joined;
+            4
+        });
         true
     }
 
     /// Cancels an order that waits in a queue.
     #[inline(never)]
-    pub(crate) fn cancel_express(&mut self, account: AccountId, order: OrderId, events: &mut Vec<Event>) -> bool {
+    pub(crate) fn cancel_express(&mut self, account: AccountId, order: OrderId, events: &mut Events) -> bool {
         let Engine { orders, markets, ledger, .. } = self;
-        let Some(slot) = orders.find_own(account, order) else { return false };
-        let hot = orders.hot(slot);
+        let Some((slot, hot)) = orders.own(account, order) else { return false };
         let (flags, instrument, ticks, units) = (hot.flags, hot.instrument, hot.ticks, hot.remaining);
         let Some(market) = dense_index(instrument.0).and_then(|index| markets.get_mut(index)) else { return false };
         if !flags.is_plain_queued() || market.state == InstrumentState::Halted {
@@ -65,18 +71,21 @@ impl Engine {
         }
         let side = flags.side();
         let totals = market.book.leave_queue(orders.links(), side, ticks, slot, units);
-        tell_closed(order, units, CloseReason::Cancelled, events);
-        market.tell_level(instrument, side, ticks, totals, events);
+        orders.close(slot, &mut ledger.account_mut(account).orders);
+        events.write(|[first, second]| {
+            *first = closed(order, units, CloseReason::Cancelled);
+            *second = market.level(instrument, side, ticks, totals);
+            2
+        });
         if side == Side::Bid {
             ledger.transfer_held(account, -market.held(ticks, units).0, events);
         }
-        orders.close(slot, &mut ledger.account_mut(account).orders);
         true
     }
 
     /// Accepts a new order that may rest in a queue, or trades at once.
     #[inline(never)]
-    pub(crate) fn place_express(&mut self, new: &NewOrder, at: Timestamp, events: &mut Vec<Event>) -> bool {
+    pub(crate) fn place_express(&mut self, new: &NewOrder, at: Timestamp, events: &mut Events) -> bool {
         let Engine { orders, markets, ledger, contracts, .. } = self;
         let rests = new.time_in_force == TimeInForce::Gtc;
         let plain = new.client_id.is_none()
@@ -98,15 +107,15 @@ impl Engine {
         {
             return false;
         }
-        let mut held = 0;
+        let mut more = 0;
         match &new.terms {
             Terms::Bid { constraints, preference, .. } => {
                 let Some(hold) = market.hold_of(ticks, units) else { return false };
-                held = hold.0;
+                more = hold.0;
                 if account.open_contracts >= OPEN_CONTRACTS_PER_ACCOUNT_MAX
                     || !constraints.is_empty()
                     || *preference != Preference::Price
-                    || !ledger.may_hold(new.account, held)
+                    || !ledger.try_hold(new.account, more)
                 {
                     return false;
                 }
@@ -119,18 +128,22 @@ impl Engine {
         }
         let slot = orders.open(new, KeyId(0), ticks, &mut ledger.account_mut(new.account).orders);
         let order = OrderId(orders.hot(slot).id);
-        tell_accepted(new, order, limit, events);
-        if held > 0 {
-            ledger.transfer_held(new.account, held, events);
-        }
+        events.write(|[first, second]| {
+            *first = accepted(new, order, limit);
+            *second = held(new.account, more);
+            1 + usize::from(more > 0)
+        });
         if arrives || !rests {
             self.arrive(slot, new, arrives, at, events);
             return true;
         }
         orders.queued(slot);
-        tell_rested(order, units, events);
         let totals = market.book.join_queue(orders.links(), side, ticks, slot, units);
-        market.tell_level(new.instrument, side, ticks, totals, events);
+        events.write(|[first, second]| {
+            *first = rested(order, units);
+            *second = market.level(new.instrument, side, ticks, totals);
+            2
+        });
         true
     }
 }

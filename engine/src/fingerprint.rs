@@ -131,8 +131,8 @@ pub(crate) struct TableHash {
     sums: Vec<u64>,
     /// Sum of `sums`.
     total: u64,
-    /// A bit a chunk: it changed since.
-    dirty: Vec<u64>,
+    /// A byte a chunk, not zero once it changed since. Eight times the memory of bits for half the instructions.
+    dirty: Vec<u8>,
 }
 
 impl TableHash {
@@ -140,30 +140,31 @@ impl TableHash {
     #[inline(always)]
     pub(crate) fn mark(&mut self, row: usize) {
         let chunk = row / ROWS_PER_CHUNK;
-        match self.dirty.get_mut(chunk / 64) {
-            Some(bits) => *bits |= 1 << (chunk % 64),
+        match self.dirty.get_mut(chunk) {
+            Some(dirty) => *dirty = 1,
             None => self.grow(chunk),
         }
     }
 
     #[cold]
     fn grow(&mut self, chunk: usize) {
-        self.dirty.resize((chunk / 64 + 1).next_power_of_two(), 0);
-        self.sums.resize(self.dirty.len() * 64, 0);
-        self.dirty[chunk / 64] |= 1 << (chunk % 64);
+        self.dirty.resize((chunk + 1).next_power_of_two().max(64), 0);
+        self.sums.resize(self.dirty.len(), 0);
+        self.dirty[chunk] = 1;
     }
 
     /// Memory for so many rows, so that marking them allocates nothing.
     pub(crate) fn reserve(&mut self, rows: usize) {
-        let words = rows.div_ceil(ROWS_PER_CHUNK * 64);
-        self.dirty.resize(words.max(self.dirty.len()), 0);
-        self.sums.resize(self.dirty.len() * 64, 0);
+        let chunks = rows.div_ceil(ROWS_PER_CHUNK).next_multiple_of(8);
+        self.dirty.resize(chunks.max(self.dirty.len()), 0);
+        self.sums.resize(self.dirty.len(), 0);
     }
 
-    fn dirty_chunks(dirty: &[u64]) -> impl Iterator<Item = usize> + '_ {
-        let set = |bits: u64| (0..64).filter(move |bit| bits & (1 << bit) != 0);
-        let words = dirty.iter().enumerate().filter(|(_, bits)| **bits != 0);
-        words.flat_map(move |(word, bits)| set(*bits).map(move |bit| word * 64 + bit))
+    /// Eight at a time, since most are clean. The length is a multiple of eight.
+    fn dirty_chunks(dirty: &[u8]) -> impl Iterator<Item = usize> + '_ {
+        let (eights, _) = dirty.as_chunks::<8>();
+        let eights = eights.iter().enumerate().filter(|(_, eight)| u64::from_ne_bytes(**eight) != 0);
+        eights.flat_map(|(at, eight)| (0..8).filter(|bit| eight[*bit] != 0).map(move |bit| at * 8 + bit))
     }
 
     /// The table's hash now, given the hash of a row (0 for a free one).

@@ -5,31 +5,67 @@ use crate::limits::{
     SYMBOL_BYTES_MAX, TOLERANCE_BPS_MAX,
 };
 use crate::{Price, Quantity, RejectReason};
+use bincode::de::Decoder;
+use bincode::enc::Encoder;
+use bincode::error::{DecodeError, EncodeError};
 use bincode::{Decode, Encode};
+use std::fmt;
 
 /// An instrument's public name: 1 to 64 of `a-z A-Z 0-9 . - _ / :`. Bounded by its type, so that no command
-/// can outgrow a journal record.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
-pub struct Symbol(String);
+/// can outgrow a journal record, and kept in place, so that copying it allocates nothing.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Symbol {
+    /// The name, then zeros: ordered as the names are.
+    bytes: [u8; SYMBOL_BYTES_MAX],
+    len: u8,
+}
 
 impl Symbol {
     /// The symbol of that name; `None` when it is too long or has other characters.
     pub fn new(name: &str) -> Option<Symbol> {
-        let symbol = Symbol(name.to_owned());
-        symbol.is_valid().then_some(symbol)
+        Symbol::of(name).filter(Symbol::is_valid)
+    }
+
+    /// Any short string; what is in it is checked when a listing is applied.
+    fn of(name: &str) -> Option<Symbol> {
+        let mut bytes = [0; SYMBOL_BYTES_MAX];
+        bytes.get_mut(..name.len())?.copy_from_slice(name.as_bytes());
+        Some(Symbol { bytes, len: name.len() as u8 }) // At most 64.
     }
 
     /// The name.
     pub fn as_str(&self) -> &str {
-        &self.0
+        std::str::from_utf8(&self.bytes[..usize::from(self.len)]).unwrap_or_default()
     }
 
-    /// Checked again when a listing is applied, since journaled bytes bypass [`Symbol::new`].
     fn is_valid(&self) -> bool {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b".-_/:".contains(&byte);
-        (1..=SYMBOL_BYTES_MAX).contains(&self.0.len()) && self.0.bytes().all(allowed)
+        self.len > 0 && self.as_str().bytes().all(allowed)
     }
 }
+
+impl fmt::Debug for Symbol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Symbol({:?})", self.as_str())
+    }
+}
+
+// As a string.
+
+impl Encode for Symbol {
+    fn encode<E: Encoder>(&self, encoder: &mut E) -> Result<(), EncodeError> {
+        self.as_str().encode(encoder)
+    }
+}
+
+impl<C> Decode<C> for Symbol {
+    fn decode<D: Decoder<Context = C>>(decoder: &mut D) -> Result<Symbol, DecodeError> {
+        let name = String::decode(decoder)?;
+        Symbol::of(&name).ok_or(DecodeError::Other("a symbol is too long"))
+    }
+}
+
+bincode::impl_borrow_decode!(Symbol);
 
 /// What one token of each kind counts for, in thousandths of a normalised token, so that one price
 /// ranks all asks.
@@ -68,7 +104,7 @@ pub enum InstrumentState {
 }
 
 /// A listed market's contract specification.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct InstrumentSpec {
     /// Public name, unique.
     pub symbol: Symbol,

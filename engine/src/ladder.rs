@@ -5,10 +5,15 @@
 //! best on either side. A level is found by index: a directory of pages of 64 levels. A bitmap of the levels with a queue
 //! finds the next best when a level runs empty.
 //!
-//! Invariants: `best` is the lowest key with a queue; a page exists while one of its levels has orders; a level's queue
-//! is in the order of its orders' times.
+//! Whether an order is the first, the last or the only one of its level is anyone's guess, and a wrong guess costs the
+//! processor more than the work itself. So queues are linked without asking: the end of a list, [`NONE`], has a record
+//! that may be written to, and what depends on an end is chosen, not branched upon.
+//!
+//! Invariants: `best` is the lowest key with a queue; a level without orders is all zeros; a level's queue is in the order
+//! of its orders' times.
 
 use crate::orders::{Hot, NONE, Orders, Slot};
+use std::hint::select_unpredictable;
 
 /// The key of no level.
 pub(crate) const NO_KEY: u32 = u32::MAX;
@@ -44,25 +49,16 @@ impl Level {
     }
 }
 
-/// Where the levels of 64 keys are.
-#[derive(Clone, Copy, Debug)]
-struct Page {
-    /// The first of them, or [`NONE`].
-    first: u32,
-    /// How many of them have orders.
-    used: u32,
-}
-
 /// One side's levels.
 #[derive(Debug)]
 pub(crate) struct Ladder {
-    /// The page of each 64 keys.
-    directory: Vec<Page>,
+    /// Where the 64 levels of each page start. A page without a level of its own yet shares page 0, which stays empty.
+    directory: Vec<u32>,
     levels: Vec<Level>,
-    /// First levels of pages that are not in use; all their levels are empty.
-    free_pages: Vec<u32>,
     /// Keys with a queue.
     queued: Bitmap,
+    /// Keys that had orders that wait elsewhere; some may have none by now.
+    elsewhere: Bitmap,
     /// Lowest key with a queue.
     best: u32,
     /// Orders at all prices.
@@ -74,10 +70,10 @@ impl Ladder {
     pub(crate) fn new(key_max: u32) -> Ladder {
         let pages = (key_max / PAGE + 1) as usize;
         Ladder {
-            directory: vec![Page { first: NONE, used: 0 }; pages],
-            levels: Vec::new(),
-            free_pages: Vec::new(),
+            directory: vec![0; pages],
+            levels: vec![Level::EMPTY; PAGE as usize],
             queued: Bitmap::new(pages),
+            elsewhere: Bitmap::new(pages),
             best: NO_KEY,
             orders: 0,
         }
@@ -96,98 +92,67 @@ impl Ladder {
 
     /// The totals of that key.
     pub(crate) fn totals(&self, key: u32) -> Totals {
-        match self.directory[(key / PAGE) as usize].first {
-            NONE => Totals::default(),
-            first => self.levels[(first + key % PAGE) as usize].totals(),
-        }
+        self.level(key).totals()
     }
 
     /// Counts an order in that waits elsewhere; returns its level's new totals.
     pub(crate) fn count_in(&mut self, key: u32, units: u64) -> Totals {
-        let at = self.level_for(key);
-        let level = &mut self.levels[at];
+        self.elsewhere.set(key);
+        self.orders += 1;
+        let level = self.own_level(key);
         level.quantity += units;
         level.orders += 1;
-        let totals = level.totals();
-        self.orders += 1;
-        if totals.orders == 1 {
-            self.directory[(key / PAGE) as usize].used += 1;
-        }
-        totals
+        level.totals()
     }
 
     /// Counts an order out that waited elsewhere; returns its level's new totals.
     pub(crate) fn count_out(&mut self, key: u32, units: u64) -> Totals {
-        let at = self.level_at(key);
-        let level = &mut self.levels[at];
+        self.orders -= 1;
+        let level = self.own_level(key);
         level.quantity -= units;
         level.orders -= 1;
         let totals = level.totals();
-        self.orders -= 1;
-        if totals.orders == 0 {
-            self.vacate(key);
-        }
+        self.elsewhere.clear_if(key, totals.orders == 0);
         totals
     }
 
     /// Changes the units of an order that stays; returns its level's new totals.
     #[inline]
     pub(crate) fn resize(&mut self, key: u32, from: u64, to: u64) -> Totals {
-        let at = self.level_at(key);
-        let level = &mut self.levels[at];
+        let level = self.own_level(key);
         level.quantity = level.quantity - from + to;
         level.totals()
     }
 
-    /// Where the level of a key with orders is.
     #[inline(always)]
-    fn level_at(&self, key: u32) -> usize {
-        (self.directory[(key / PAGE) as usize].first | (key % PAGE)) as usize // Past all levels if there is no page.
+    fn level(&self, key: u32) -> &Level {
+        &self.levels[(self.directory[(key / PAGE) as usize] | key % PAGE) as usize] // Pages start at multiples of 64.
     }
 
-    /// Where the level of a key is, on a new page if need be.
+    /// The same to change, on a page of its own.
     #[inline(always)]
-    fn level_for(&mut self, key: u32) -> usize {
+    fn own_level(&mut self, key: u32) -> &mut Level {
         let page = &mut self.directory[(key / PAGE) as usize];
-        if page.first == NONE {
-            page.first = new_page(&mut self.levels, &mut self.free_pages);
+        if *page == 0 {
+            *page = new_page(&mut self.levels);
         }
-        (page.first | (key % PAGE)) as usize // Pages start at multiples of their size.
-    }
-
-    /// A level has lost its last order.
-    #[inline(always)]
-    fn vacate(&mut self, key: u32) {
-        let page = &mut self.directory[(key / PAGE) as usize];
-        page.used -= 1;
-        if page.used == 0 {
-            self.free_pages.push(page.first);
-            page.first = NONE;
-        }
+        &mut self.levels[(*page | key % PAGE) as usize]
     }
 
     /// Puts an order of so many units at the back of its level's queue; returns the level's new totals.
     #[inline(always)]
     pub(crate) fn push(&mut self, orders: &mut [Hot], key: u32, slot: Slot, units: u64) -> Totals {
-        let page = &mut self.directory[(key / PAGE) as usize];
-        if page.first == NONE {
-            page.first = new_page(&mut self.levels, &mut self.free_pages);
-        }
-        let level = &mut self.levels[(page.first | (key % PAGE)) as usize];
+        let level = self.own_level(key);
         let totals = Totals { quantity: level.quantity + units, orders: level.orders + 1 };
         let tail = level.tail;
-        (level.quantity, level.orders, level.tail) = (totals.quantity, totals.orders, slot);
+        let head = select_unpredictable(tail == NONE, slot, level.head);
+        *level = Level { quantity: totals.quantity, orders: totals.orders, head, tail: slot };
         let link = &mut orders[slot as usize];
         (link.prev, link.next) = (tail, NONE);
+        orders[tail as usize].next = slot;
         self.orders += 1;
-        if tail == NONE {
-            level.head = slot;
-            page.used += u32::from(totals.orders == 1);
-            self.queued.set(key);
-            self.best = self.best.min(key);
-        } else {
-            orders[tail as usize].next = slot;
-        }
+        self.queued.set(key);
+        self.best = self.best.min(key);
         totals
     }
 
@@ -196,29 +161,18 @@ impl Ladder {
     pub(crate) fn remove(&mut self, orders: &mut [Hot], key: u32, slot: Slot, units: u64) -> Totals {
         let link = &orders[slot as usize];
         let (prev, next) = (link.prev, link.next);
-        let page = &mut self.directory[(key / PAGE) as usize];
-        let level = &mut self.levels[(page.first | (key % PAGE)) as usize];
+        orders[prev as usize].next = next;
+        orders[next as usize].prev = prev;
+        let level = &mut self.levels[(self.directory[(key / PAGE) as usize] | key % PAGE) as usize];
         let totals = Totals { quantity: level.quantity - units, orders: level.orders - 1 };
-        (level.quantity, level.orders) = (totals.quantity, totals.orders);
+        let head = select_unpredictable(prev == NONE, next, level.head);
+        let tail = select_unpredictable(next == NONE, prev, level.tail);
+        *level = Level { quantity: totals.quantity, orders: totals.orders, head, tail };
         self.orders -= 1;
-        if prev & next == NONE {
-            (level.head, level.tail) = (NONE, NONE);
-            self.queued.clear(key);
-            if key == self.best {
-                self.best = if self.orders == 0 { NO_KEY } else { self.queued.next(key) };
-            }
-            if totals.orders == 0 {
-                self.vacate(key);
-            }
-            return totals;
-        }
-        match prev {
-            NONE => level.head = next,
-            prev => orders[prev as usize].next = next,
-        }
-        match next {
-            NONE => level.tail = prev,
-            next => orders[next as usize].prev = prev,
+        let empty = head == NONE;
+        self.queued.clear_if(key, empty);
+        if empty & (key == self.best) {
+            self.best = if self.orders == 0 { NO_KEY } else { self.queued.next(key) };
         }
         totals
     }
@@ -226,14 +180,17 @@ impl Ladder {
     /// First order of a level's queue.
     #[inline(always)]
     pub(crate) fn head(&self, key: u32) -> Slot {
-        self.levels[self.level_at(key)].head
+        self.level(key).head
     }
 
     /// Keys with orders, best first.
     pub(crate) fn used(&self) -> impl Iterator<Item = (u32, Totals)> + '_ {
-        let pages = (0_u32..).zip(&self.directory).filter(|(_, page)| page.first != NONE);
-        let keys = pages.flat_map(|(number, _)| number * PAGE..(number + 1) * PAGE);
-        keys.map(move |key| (key, self.totals(key))).filter(|(_, totals)| totals.orders > 0)
+        let first = |from: u32| {
+            let key = self.queued.next(from).min(self.elsewhere.next(from));
+            (key != NO_KEY).then_some(key)
+        };
+        let keys = std::iter::successors(first(0), move |key| first(key + 1));
+        keys.map(|key| (key, self.totals(key))).filter(|(_, totals)| totals.orders > 0)
     }
 
     /// Queued orders from the best on, in priority order.
@@ -247,14 +204,13 @@ impl Ladder {
     }
 }
 
-/// Sixty-four empty levels, used before if possible. Returns the first.
+/// Sixty-four empty levels. Returns the first. A page stays for good: prices come back.
+#[cold]
 #[inline(never)]
-fn new_page(levels: &mut Vec<Level>, free: &mut Vec<u32>) -> u32 {
-    free.pop().unwrap_or_else(|| {
-        let first = levels.len() as u32; // At most 2^20 levels and a page.
-        levels.extend([Level::EMPTY; PAGE as usize]);
-        first
-    })
+fn new_page(levels: &mut Vec<Level>) -> u32 {
+    let first = levels.len() as u32; // At most 2^20 levels and two pages.
+    levels.extend([Level::EMPTY; PAGE as usize]);
+    first
 }
 
 /// A set of keys, with a bit a word of 64 to find the next one.
@@ -270,22 +226,24 @@ impl Bitmap {
         Bitmap { words: vec![0; words], summary: vec![0; words.div_ceil(64)] }
     }
 
-    // Both without a branch: whether a word had, or has, other bits is anyone's guess.
-
     #[inline(always)]
     fn set(&mut self, key: u32) {
         let word = (key / 64) as usize;
-        self.words[word] |= 1 << (key % 64);
-        self.summary[word / 64] |= 1 << (word % 64);
+        let bits = &mut self.words[word];
+        if *bits == 0 {
+            self.summary[word / 64] |= 1 << (word % 64);
+        }
+        *bits |= 1 << (key % 64);
     }
 
     #[inline(always)]
-    fn clear(&mut self, key: u32) {
+    fn clear_if(&mut self, key: u32, clear: bool) {
         let word = (key / 64) as usize;
         let bits = &mut self.words[word];
-        *bits &= !(1 << (key % 64));
-        let empty = u64::from(*bits == 0);
-        self.summary[word / 64] &= !(empty << (word % 64));
+        *bits &= !(u64::from(clear) << (key % 64));
+        if *bits == 0 {
+            self.summary[word / 64] &= !(1 << (word % 64));
+        }
     }
 
     /// The first key in the set at or after this one; [`NO_KEY`] if there is none.
@@ -327,7 +285,7 @@ mod tests {
         keys.into_iter().for_each(|key| set.set(key));
         for gone in [62, 65, 4_097, 10_000] {
             set.set(gone);
-            set.clear(gone);
+            set.clear_if(gone, true);
         }
         for from in (0..300_010).filter(|from| from % 61 < 2 || keys.contains(from)) {
             let expected = keys.iter().copied().find(|key| *key >= from);

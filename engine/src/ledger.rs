@@ -4,12 +4,11 @@
 //! Invariants: the sum over all accounts is zero; only `External` and `Receivable` are ever negative; an account's
 //! balances together stay within [`ACCOUNT_ATOMS_MAX`], so that no addition can overflow.
 
-use crate::event::tell;
 use crate::fingerprint::{Section, TableHash, hash_row};
 use crate::ids::dense_index;
 use crate::limits::ACCOUNT_ATOMS_MAX;
 use crate::orders::OrderList;
-use crate::{AccountId, Amount, Event, invariant};
+use crate::{AccountId, Amount, Event, Events, invariant};
 use bincode::{Decode, Encode};
 
 /// What an account owns, by purpose.
@@ -206,7 +205,7 @@ impl Ledger {
     /// When the debited account has too little or an account is unknown: callers check first, so that
     /// would be a bug, and stopping keeps it out of the journal's future.
     #[inline(always)]
-    pub(crate) fn transfer(&mut self, transfer: Transfer, events: &mut Vec<Event>) {
+    pub(crate) fn transfer(&mut self, transfer: Transfer, events: &mut Events) {
         let atoms = transfer.amount.0;
         assert!(atoms >= 0, "a transfer never moves money backwards");
         if atoms == 0 {
@@ -220,30 +219,40 @@ impl Ledger {
     /// [`Ledger::transfer`] of what a known account's orders hold, in one look at it: so many atoms more, or less if below
     /// zero.
     #[inline(always)]
-    pub(crate) fn transfer_held(&mut self, account: AccountId, more: i64, events: &mut Vec<Event>) {
+    pub(crate) fn transfer_held(&mut self, account: AccountId, more: i64, events: &mut Events) {
         let balance = self.balance_mut(account);
         balance.available.0 = invariant(balance.available.0.checked_sub(more), "an account's balances fit 63 bits");
         balance.held.0 = invariant(balance.held.0.checked_add(more), "an account's balances fit 63 bits");
         assert!(balance.available.0 >= 0 && balance.held.0 >= 0, "no internal account is negative");
-        tell_held(account, more, events);
+        events.tell(move || held(account, more));
     }
 
     /// [`Ledger::transfer`] from what a known account's orders hold to what its contracts do, in one look at it.
     #[inline(always)]
-    pub(crate) fn transfer_escrow(&mut self, account: AccountId, amount: Amount, events: &mut Vec<Event>) {
+    pub(crate) fn transfer_escrow(&mut self, account: AccountId, amount: Amount, events: &mut Events) {
         let balance = self.balance_mut(account);
         balance.held.0 = invariant(balance.held.0.checked_sub(amount.0), "an account's balances fit 63 bits");
         balance.escrow.0 = invariant(balance.escrow.0.checked_add(amount.0), "an account's balances fit 63 bits");
         assert!(amount.0 > 0 && balance.held.0 >= 0, "no internal account is negative");
         let (debit, credit) = (LedgerAccount::Held(account), LedgerAccount::Escrow(account));
-        tell(events, move || Event::Transferred(Transfer { debit, credit, amount, code: TransferCode::Escrow }));
+        events.tell(move || Event::Transferred(Transfer { debit, credit, amount, code: TransferCode::Escrow }));
     }
 
-    /// Whether a known account without spending limits and debts has so many atoms available.
+    /// The first half of [`Ledger::transfer`] of what a known account's orders hold, `atoms` more, or less if below zero:
+    /// moves them, unless the account has too little available, owes, or has spending limits. [`held`] is what to tell.
     #[inline(always)]
-    pub(crate) fn may_hold(&self, account: AccountId, atoms: i64) -> bool {
-        let balance = &invariant(self.account(account), "the account was found above").balance;
-        balance.owed.0 == 0 && atoms <= balance.available.0 && !self.is_limited(account)
+    pub(crate) fn try_hold(&mut self, account: AccountId, atoms: i64) -> bool {
+        let Some(index) = dense_index(account.0) else { return false };
+        let (Some(own), Some(false)) = (self.accounts.get_mut(index), self.limited.get(index)) else { return false };
+        let balance = &mut own.balance;
+        if balance.owed.0 != 0 || atoms > balance.available.0 {
+            return false;
+        }
+        balance.available.0 = invariant(balance.available.0.checked_sub(atoms), "an account's balances fit 63 bits");
+        balance.held.0 = invariant(balance.held.0.checked_add(atoms), "an account's balances fit 63 bits");
+        assert!(balance.held.0 >= 0, "no internal account is negative");
+        self.hash.mark(index);
+        true
     }
 
     #[inline(always)]
@@ -326,13 +335,13 @@ impl Ledger {
     }
 }
 
-/// Tells that an account's orders hold so many atoms more, or less.
+/// That an account's orders hold so many atoms more, or less if below zero.
 #[inline(always)]
-fn tell_held(account: AccountId, more: i64, events: &mut Vec<Event>) {
+pub(crate) fn held(account: AccountId, atoms: i64) -> Event {
     let (available, held) = (LedgerAccount::Available(account), LedgerAccount::Held(account));
     let (debit, credit, code) =
-        if more > 0 { (available, held, TransferCode::Hold) } else { (held, available, TransferCode::Release) };
-    tell(events, move || Event::Transferred(Transfer { debit, credit, amount: Amount(more.abs()), code }));
+        if atoms > 0 { (available, held, TransferCode::Hold) } else { (held, available, TransferCode::Release) };
+    Event::Transferred(Transfer { debit, credit, amount: Amount(atoms.abs()), code })
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ mod deadlines;
 mod delivery;
 mod engine;
 mod event;
+mod events;
 mod express;
 mod fingerprint;
 mod ids;
@@ -53,6 +54,7 @@ pub use command::{
 pub use contracts::Contract;
 pub use engine::{Capacity, Engine};
 pub use event::{Breaker, CloseReason, Event, Expiry, KeyLimit, Miss, OrderAnswer, RejectReason, Trade};
+pub use events::Events;
 pub use fingerprint::StateHash;
 pub use ids::{AccountId, ClientOrderId, ContractId, InstrumentId, KeyId, OrderId, PayoutId, Reference, Timestamp};
 pub use instrument::{InstrumentField, InstrumentSpec, InstrumentState, Symbol, TokenWeights};

@@ -3,12 +3,14 @@
 
 use crate::book::Book;
 use crate::contracts::ContractList;
-use crate::event::tell;
 use crate::ladder::Totals;
 use crate::limits::ACCOUNT_ATOMS_MAX;
 use crate::{
     Amount, Event, InstrumentId, InstrumentSpec, InstrumentState, OrderId, Price, Quantity, RejectReason, Side,
 };
+
+/// Atoms of which basis points are worked out in one step: $2,800.
+const SMALL: u128 = 1 << 48;
 
 /// A listed instrument and its book.
 #[derive(Debug)]
@@ -91,7 +93,7 @@ impl Market {
     /// So many ticks as a price.
     #[inline(always)]
     pub(crate) fn price(&self, ticks: u32) -> Price {
-        Price(u64::from(ticks) * self.prices.tick)
+        Price(u64::from(ticks).wrapping_mul(self.prices.tick)) // At most PRICE_MAX.
     }
 
     /// Whether it is open and no provider has a record on it.
@@ -144,6 +146,16 @@ impl Market {
     #[inline(always)]
     pub(crate) fn hold_of(&self, ticks: u32, units: u64) -> Option<Amount> {
         let notional = u128::from(self.price(ticks).0) * u128::from(units);
+        if notional < SMALL {
+            let (atoms, bps) = (notional as u64, u64::from(self.hold_fee_bps));
+            return Some(Amount((atoms + atoms * bps / 10_000) as i64)); // 2^48 x 2,500 fits 63 bits.
+        }
+        self.large_hold(notional)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn large_hold(&self, notional: u128) -> Option<Amount> {
         if notional > ACCOUNT_ATOMS_MAX as u128 {
             return None;
         }
@@ -177,41 +189,18 @@ impl Market {
         if self.is_small(ticks, units) { Ok(()) } else { self.hold(ticks, units).map(|_| ()) }
     }
 
-    /// Tells an order's new price and size.
+    /// That an order has a new price or size.
     #[inline(always)]
-    pub(crate) fn tell_replaced(
-        &self,
-        order: OrderId,
-        ticks: u32,
-        quantity: u64,
-        remaining: u64,
-        events: &mut Vec<Event>,
-    ) {
-        tell(events, move || Event::OrderReplaced {
-            order,
-            price: self.price(ticks),
-            quantity: Quantity(quantity),
-            remaining: Quantity(remaining),
-        });
+    pub(crate) fn replaced(&self, order: OrderId, ticks: u32, quantity: u64, remaining: u64) -> Event {
+        let (price, quantity, remaining) = (self.price(ticks), Quantity(quantity), Quantity(remaining));
+        Event::OrderReplaced { order, price, quantity, remaining }
     }
 
-    /// Tells a level's new totals.
+    /// That a level has new totals.
     #[inline(always)]
-    pub(crate) fn tell_level(
-        &self,
-        instrument: InstrumentId,
-        side: Side,
-        ticks: u32,
-        totals: Totals,
-        events: &mut Vec<Event>,
-    ) {
-        tell(events, move || Event::LevelChanged {
-            instrument,
-            side,
-            price: self.price(ticks),
-            quantity: Quantity(totals.quantity),
-            orders: totals.orders,
-        });
+    pub(crate) fn level(&self, instrument: InstrumentId, side: Side, ticks: u32, totals: Totals) -> Event {
+        let (price, quantity, orders) = (self.price(ticks), Quantity(totals.quantity), totals.orders);
+        Event::LevelChanged { instrument, side, price, quantity, orders }
     }
 }
 

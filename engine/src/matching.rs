@@ -6,12 +6,11 @@
 
 use crate::book::{Demand, Offer};
 use crate::deadlines::Deadline;
-use crate::event::{tell, tell_closed};
-use crate::ids::slot_of;
+use crate::event::closed;
 use crate::orders::{Flags, Slot};
 use crate::{
-    AccountId, Amount, Breaker, CloseReason, Contract, Engine, Event, InstrumentState, NewOrder, OrderId, Preference,
-    Quantity, SelfTrade, Side, TimeInForce, Timestamp, Trade, invariant,
+    AccountId, Amount, Breaker, CloseReason, Contract, Engine, Event, Events, InstrumentState, NewOrder, OrderId,
+    Preference, Quantity, SelfTrade, Side, TimeInForce, Timestamp, Trade, invariant,
 };
 
 /// How an order's matching ended.
@@ -64,7 +63,7 @@ impl Probes {
 impl Engine {
     /// Matches an order that was just accepted.
     #[inline]
-    pub(crate) fn match_arrival(&mut self, slot: Slot, new: &NewOrder, at: Timestamp, events: &mut Vec<Event>) -> End {
+    pub(crate) fn match_arrival(&mut self, slot: Slot, new: &NewOrder, at: Timestamp, events: &mut Events) -> End {
         let needed = if new.time_in_force == TimeInForce::Fok { new.quantity } else { new.min_quantity };
         if needed.0 > 0 && self.matchable(slot, needed.0) < needed.0 {
             return End::TooLittle;
@@ -73,7 +72,7 @@ impl Engine {
     }
 
     /// Trades an order that is not in the book with what rests.
-    pub(crate) fn match_order(&mut self, taker: Slot, at: Timestamp, events: &mut Vec<Event>) -> End {
+    pub(crate) fn match_order(&mut self, taker: Slot, at: Timestamp, events: &mut Events) -> End {
         let mut end = End::Done;
         while self.orders.hot(taker).remaining > 0 && !self.contracts.is_full() {
             let Some(maker) = self.counterpart(taker) else { break };
@@ -187,7 +186,7 @@ impl Engine {
 
     /// Two orders of one account meet: the arriving one's mode decides. True when its matching ends.
     #[cold]
-    fn meet_oneself(&mut self, taker: Slot, maker: Slot, events: &mut Vec<Event>) -> bool {
+    fn meet_oneself(&mut self, taker: Slot, maker: Slot, events: &mut Events) -> bool {
         match self.orders.hot(taker).flags.self_trade() {
             SelfTrade::CancelNewest | SelfTrade::Allow => true,
             SelfTrade::CancelOldest => {
@@ -203,7 +202,7 @@ impl Engine {
     }
 
     /// Shrinks both by the smaller. True when nothing is left of the arriving one.
-    fn decrement(&mut self, taker: Slot, maker: Slot, events: &mut Vec<Event>) -> bool {
+    fn decrement(&mut self, taker: Slot, maker: Slot, events: &mut Events) -> bool {
         let units = self.orders.hot(taker).remaining.min(self.orders.hot(maker).remaining);
         self.decrement_maker(maker, units, events);
         let (hot, before) = (*self.orders.hot(taker), self.held_if_bid(taker));
@@ -214,7 +213,7 @@ impl Engine {
         hot.remaining == units
     }
 
-    fn decrement_maker(&mut self, maker: Slot, units: u64, events: &mut Vec<Event>) {
+    fn decrement_maker(&mut self, maker: Slot, units: u64, events: &mut Events) {
         let (hot, before) = (*self.orders.hot(maker), self.held_if_bid(maker));
         let (quantity, remaining) = (hot.quantity - units, hot.remaining - units);
         if remaining == 0 {
@@ -243,16 +242,16 @@ impl Engine {
 
     /// One fill: the resting order shrinks or leaves, money moves to escrow, a contract opens.
     #[inline(never)]
-    fn fill(&mut self, taker: Slot, maker: Slot, at: Timestamp, events: &mut Vec<Event>) {
+    fn fill(&mut self, taker: Slot, maker: Slot, at: Timestamp, events: &mut Events) {
         let ask = if self.orders.hot(taker).flags.has(Flags::ASK) { taker } else { maker };
         let probe = self.is_probe(ask);
         let Engine { orders, markets, ledger, contracts, deadlines, .. } = self;
         // Field by field: copying a whole record just after parts of it were written stalls the processor.
         let (own, other) = (orders.hot(taker), orders.hot(maker));
         let taker_side = own.flags.side();
-        let ((bid, bid_slot), seller) = match taker_side {
-            Side::Bid => ((own, taker), other),
-            Side::Ask => ((other, maker), own),
+        let ((bid, bid_slot), (seller, ask_slot)) = match taker_side {
+            Side::Bid => ((own, taker), (other, maker)),
+            Side::Ask => ((other, maker), (own, taker)),
         };
         let units = own.remaining.min(other.remaining);
         let (taker_left, maker_left) = (own.remaining - units, other.remaining - units);
@@ -272,7 +271,7 @@ impl Engine {
         // What the bid held for these units; what of it is beyond the escrow is free again.
         let held = market.held(bid.ticks, bid.remaining).0 - market.held(bid.ticks, bid.remaining - units).0;
         let (buyer, provider, bid, ask) = (bid.account, seller.account, OrderId(bid.id), OrderId(seller.id));
-        let (key, promised) = (orders.key(bid_slot), orders.cold(slot_of(ask.0) as Slot));
+        let (key, promised) = (orders.key(bid_slot), orders.cold(ask_slot));
         let contract = Contract {
             buyer,
             provider,
@@ -294,22 +293,22 @@ impl Engine {
         if !std::mem::replace(&mut market.contracts_due, true) {
             deadlines.set(expires_at, Deadline::Contracts(instrument));
         }
-        tell(events, move || {
+        events.tell(move || {
             let (taker, quantity) = (taker_side, Quantity(units));
             Event::Traded(Trade { contract, instrument, bid, ask, buyer, provider, taker, price, quantity, expires_at })
         });
         orders.hot_mut(taker).remaining = taker_left;
         if maker_left == 0 {
-            tell_closed(order, 0, CloseReason::Filled, events);
+            events.tell(|| closed(order, 0, CloseReason::Filled));
             let totals = market.book.remove(orders, maker);
-            market.tell_level(instrument, flags.side(), ticks, totals, events);
+            events.tell(|| market.level(instrument, flags.side(), ticks, totals));
             if flags.has(Flags::DATED) {
                 deadlines.clear(orders.cold(maker).expires_at, Deadline::Order(order));
             }
             orders.close(maker, &mut ledger.account_mut(owner).orders);
         } else {
             let totals = market.book.resize(orders, maker, maker_left);
-            market.tell_level(instrument, flags.side(), ticks, totals, events);
+            events.tell(|| market.level(instrument, flags.side(), ticks, totals));
         }
         ledger.account_mut(buyer).open_contracts += 1;
         ledger.transfer_escrow(buyer, escrow, events);
@@ -329,7 +328,7 @@ impl Engine {
     /// An ask that rests, or returns, may have become a match for a resting bid.
     ///
     /// `booked` says whether it is in the book; an ask that is not and has no match stays out.
-    pub(crate) fn rearrive(&mut self, slot: Slot, booked: bool, at: Timestamp, events: &mut Vec<Event>) -> bool {
+    pub(crate) fn rearrive(&mut self, slot: Slot, booked: bool, at: Timestamp, events: &mut Events) -> bool {
         let hot = *self.orders.hot(slot);
         if self.is_suspended(hot.account, hot.instrument) || self.counterpart(slot).is_none() {
             return false;
@@ -360,7 +359,7 @@ impl Engine {
         instrument: crate::InstrumentId,
         state: InstrumentState,
         at: Timestamp,
-        events: &mut Vec<Event>,
+        events: &mut Events,
     ) -> Result<(), crate::RejectReason> {
         let market = self.known_market_mut(instrument)?;
         market.state = state;

@@ -12,12 +12,20 @@ use crate::{
     Quantity, Region, SelfTrade, Side, Terms, TimeInForce, Timestamp,
 };
 use bincode::{Decode, Encode};
-
-/// No slot: the end of a list.
-pub(crate) const NONE: u32 = u32::MAX;
+use std::hint::select_unpredictable;
 
 /// An order's slot in the table.
 pub(crate) type Slot = u32;
+
+/// No order: the end of a list. It has records as orders have, whose links may be written to and mean nothing, so that
+/// linking asks for no ends.
+pub(crate) const NONE: Slot = 0;
+
+/// The slot of the order with that number; slots start at 1.
+#[inline(always)]
+pub(crate) fn slot_named(id: u64) -> usize {
+    slot_of(id) + 1
+}
 
 /// What matching reads of an order.
 #[derive(Clone, Copy, Debug)]
@@ -214,11 +222,11 @@ impl Orders {
 
     /// Memory for so many orders.
     pub(crate) fn reserve(&mut self, orders: usize) {
-        set_aside(&mut self.hot, orders, FREE.0);
-        set_aside(&mut self.cold, orders, FREE.1);
-        set_aside(&mut self.neighbours, orders, ALONE);
+        set_aside(&mut self.hot, orders + 1, FREE.0);
+        set_aside(&mut self.cold, orders + 1, FREE.1);
+        set_aside(&mut self.neighbours, orders + 1, ALONE);
         self.slots.reserve(orders);
-        self.hash.reserve(orders);
+        self.hash.reserve(orders + 1);
     }
 
     /// What matching reads of the order in that slot.
@@ -260,7 +268,7 @@ impl Orders {
     /// The slot of an open order.
     #[inline]
     pub(crate) fn find(&self, id: OrderId) -> Option<Slot> {
-        let slot = slot_of(id.0);
+        let slot = slot_named(id.0);
         let known = self.hot.get(slot)?;
         (known.id == id.0 && id.0 != 0).then_some(slot as Slot)
     }
@@ -268,15 +276,24 @@ impl Orders {
     /// The open order of that number that the account owns.
     #[inline]
     pub(crate) fn find_own(&self, account: AccountId, id: OrderId) -> Option<Slot> {
-        self.find(id).filter(|slot| self.hot(*slot).account == account)
+        self.own(account, id).map(|(slot, _)| slot)
+    }
+
+    /// The same with what matching reads of it.
+    #[inline(always)]
+    pub(crate) fn own(&self, account: AccountId, id: OrderId) -> Option<(Slot, &Hot)> {
+        let slot = slot_named(id.0);
+        let hot = self.hot.get(slot)?;
+        // A free slot has number 0 and may still name its last owner.
+        (hot.id == id.0 && hot.account == account && id.0 != 0).then_some((slot as Slot, hot))
     }
 
     /// Numbers an order that is accepted and gives it a slot, at the end of its account's list.
     #[inline(always)]
     pub(crate) fn open(&mut self, new: &NewOrder, key: KeyId, ticks: u32, list: &mut OrderList) -> Slot {
-        let slot = self.slots.take();
+        let place = self.slots.take();
         self.serial += 1;
-        let id = slotted_id(self.serial, slot);
+        let (id, slot) = (slotted_id(self.serial, place), place + 1);
         self.hash.mark(slot);
         if self.hot.len() <= slot {
             self.grow(slot);
@@ -296,11 +313,10 @@ impl Orders {
     /// Puts an order at the end of its account's list.
     #[inline(always)]
     fn join_account(&mut self, slot: Slot, list: &mut OrderList) {
-        self.neighbours[slot as usize] = Neighbours { next: NONE, prev: list.tail };
-        match list.tail {
-            NONE => list.head = slot,
-            tail => self.neighbours[tail as usize].next = slot,
-        }
+        let tail = list.tail;
+        self.neighbours[slot as usize] = Neighbours { next: NONE, prev: tail };
+        self.neighbours[tail as usize].next = slot;
+        list.head = select_unpredictable(tail == NONE, slot, list.head);
         list.tail = slot;
         list.len += 1;
     }
@@ -309,17 +325,13 @@ impl Orders {
     #[inline(always)]
     pub(crate) fn close(&mut self, slot: Slot, list: &mut OrderList) {
         let Neighbours { next, prev } = self.neighbours[slot as usize];
-        match prev {
-            NONE => list.head = next,
-            prev => self.neighbours[prev as usize].next = next,
-        }
-        match next {
-            NONE => list.tail = prev,
-            next => self.neighbours[next as usize].prev = prev,
-        }
+        self.neighbours[prev as usize].next = next;
+        self.neighbours[next as usize].prev = prev;
+        list.head = select_unpredictable(prev == NONE, next, list.head);
+        list.tail = select_unpredictable(next == NONE, prev, list.tail);
         list.len -= 1;
         self.hot_mut(slot).id = 0;
-        self.slots.give_back(slot as usize);
+        self.slots.give_back(slot as usize - 1);
     }
 
     /// Sends an order to the back of the queues.
@@ -456,8 +468,8 @@ impl Orders {
 
     /// Puts an order of a snapshot back, at the end of its account's list: rows come oldest order first.
     pub(crate) fn restore(&mut self, row: &OrderRow, list: &mut OrderList) -> Slot {
-        let slot = slot_of(row.id);
-        self.slots.take_at(slot);
+        let slot = slot_named(row.id);
+        self.slots.take_at(slot - 1);
         let hot = Hot {
             id: row.id,
             time: row.time,

@@ -7,8 +7,8 @@ use crate::calendar::next_month;
 use crate::deadlines::Deadline;
 use crate::engine::Policies;
 use crate::{
-    ATOMS_PER_CENT, AccountId, Amount, Engine, Event, LedgerAccount, PayoutId, PayoutPolicy, RejectReason, Timestamp,
-    Transfer, TransferCode,
+    ATOMS_PER_CENT, AccountId, Amount, Engine, Event, Events, LedgerAccount, PayoutId, PayoutPolicy, RejectReason,
+    Timestamp, Transfer, TransferCode,
 };
 use bincode::{Decode, Encode};
 
@@ -26,7 +26,7 @@ impl Engine {
         &mut self,
         account: AccountId,
         amount: Option<Amount>,
-        events: &mut Vec<Event>,
+        events: &mut Events,
     ) -> Result<(), RejectReason> {
         let earned = self.ledger.balance(account).ok_or(RejectReason::UnknownAccount)?.earned;
         self.check_owes_nothing(account)?;
@@ -42,7 +42,7 @@ impl Engine {
         Ok(())
     }
 
-    pub(crate) fn start_payout(&mut self, account: AccountId, amount: Amount, events: &mut Vec<Event>) {
+    pub(crate) fn start_payout(&mut self, account: AccountId, amount: Amount, events: &mut Events) {
         let payout = PayoutId(self.next_payout);
         self.next_payout += 1;
         self.payouts.insert(payout, Payout { account, amount });
@@ -57,7 +57,7 @@ impl Engine {
     }
 
     /// Ends a pending payout: it was paid, or it failed and its earnings return.
-    pub(crate) fn end_payout(&mut self, id: PayoutId, paid: bool, events: &mut Vec<Event>) -> Result<(), RejectReason> {
+    pub(crate) fn end_payout(&mut self, id: PayoutId, paid: bool, events: &mut Events) -> Result<(), RejectReason> {
         let Payout { account, amount } = self.payouts.remove(&id).ok_or(RejectReason::UnknownPayout)?;
         let (event, credit, code) = if paid {
             (Event::PayoutConfirmed { payout: id }, LedgerAccount::External, TransferCode::PayoutConfirm)
@@ -74,7 +74,7 @@ impl Engine {
         account: AccountId,
         policy: PayoutPolicy,
         at: Timestamp,
-        events: &mut Vec<Event>,
+        events: &mut Events,
     ) -> Result<(), RejectReason> {
         self.known_account(account)?;
         self.policies.upsert(account, |policies: &mut Policies| policies.payout = policy);
@@ -91,7 +91,7 @@ impl Engine {
     }
 
     /// A month began: pays out to everyone who wants that, oldest account first.
-    pub(crate) fn sweep(&mut self, now: Timestamp, events: &mut Vec<Event>) {
+    pub(crate) fn sweep(&mut self, now: Timestamp, events: &mut Events) {
         let monthly = self.policies.map().iter().filter(|(_, policies)| policies.payout.monthly);
         let payable = |account: &AccountId| {
             let balance = self.ledger.balance(*account)?;

@@ -4,7 +4,9 @@
 use crate::deadlines::Deadline;
 use crate::limits::{BREAKER_COOL_DOWN_NS, BREAKER_FAILURES, BREAKER_PROBES};
 use crate::orders::{Flags, Slot};
-use crate::{AccountId, Breaker, DeliveryReport, Engine, Event, InstrumentId, Outcome, RejectReason, Timestamp};
+use crate::{
+    AccountId, Breaker, DeliveryReport, Engine, Event, Events, InstrumentId, Outcome, RejectReason, Timestamp,
+};
 use bincode::{Decode, Encode};
 
 /// A provider's record on one market.
@@ -99,7 +101,7 @@ impl Engine {
         instrument: InstrumentId,
         report: &DeliveryReport,
         at: Timestamp,
-        events: &mut Vec<Event>,
+        events: &mut Events,
     ) {
         self.market_mut(instrument).has_records = true;
         let (changed, latency_ms, throughput_tps) = self.providers.upsert((instrument, provider), |record| {
@@ -128,7 +130,7 @@ impl Engine {
     }
 
     /// Moves the asks whose effective attributes changed to the back of their new places.
-    fn move_asks(&mut self, provider: AccountId, instrument: InstrumentId, at: Timestamp, events: &mut Vec<Event>) {
+    fn move_asks(&mut self, provider: AccountId, instrument: InstrumentId, at: Timestamp, events: &mut Events) {
         for slot in self.asks_of(provider, instrument, true) {
             let Some((hot, cold)) = self.open_ask(slot) else { continue };
             let promised = (cold.promised_latency_ms, cold.promised_throughput_tps);
@@ -151,7 +153,7 @@ impl Engine {
         (hot.id != 0).then(|| (hot, *self.orders.cold(slot)))
     }
 
-    fn succeed(&mut self, provider: AccountId, instrument: InstrumentId, at: Timestamp, events: &mut Vec<Event>) {
+    fn succeed(&mut self, provider: AccountId, instrument: InstrumentId, at: Timestamp, events: &mut Events) {
         match self.breaker(provider, instrument) {
             Breaker::Closed => {
                 self.providers.update(&(instrument, provider), |record| record.failures = 0);
@@ -164,7 +166,7 @@ impl Engine {
         }
     }
 
-    fn fail(&mut self, provider: AccountId, instrument: InstrumentId, at: Timestamp, events: &mut Vec<Event>) {
+    fn fail(&mut self, provider: AccountId, instrument: InstrumentId, at: Timestamp, events: &mut Events) {
         let failures = self.providers.update(&(instrument, provider), |record| {
             record.failures = record.failures.saturating_add(1);
             record.failures
@@ -182,7 +184,7 @@ impl Engine {
         }
     }
 
-    fn set_breaker(&mut self, provider: AccountId, instrument: InstrumentId, state: Breaker, events: &mut Vec<Event>) {
+    fn set_breaker(&mut self, provider: AccountId, instrument: InstrumentId, state: Breaker, events: &mut Events) {
         self.providers.update(&(instrument, provider), |record| {
             record.breaker = state;
             record.failures = 0;
@@ -196,14 +198,14 @@ impl Engine {
         instrument: InstrumentId,
         provider: AccountId,
         now: Timestamp,
-        events: &mut Vec<Event>,
+        events: &mut Events,
     ) {
         self.set_breaker(provider, instrument, Breaker::HalfOpen { probes: BREAKER_PROBES }, events);
         self.unpark(provider, instrument, now, events);
     }
 
     /// A fill tried the provider out.
-    pub(crate) fn use_probe(&mut self, provider: AccountId, instrument: InstrumentId, events: &mut Vec<Event>) {
+    pub(crate) fn use_probe(&mut self, provider: AccountId, instrument: InstrumentId, events: &mut Events) {
         if let Breaker::HalfOpen { probes } = self.breaker(provider, instrument) {
             let left = probes.saturating_sub(1);
             self.set_breaker(provider, instrument, Breaker::HalfOpen { probes: left }, events);
@@ -219,7 +221,7 @@ impl Engine {
         provider: AccountId,
         instrument: InstrumentId,
         at: Timestamp,
-        events: &mut Vec<Event>,
+        events: &mut Events,
     ) {
         if let Breaker::HalfOpen { probes } = self.breaker(provider, instrument)
             && probes < BREAKER_PROBES
@@ -232,7 +234,7 @@ impl Engine {
     }
 
     /// Takes the provider's asks out of the book. An ask that is matching just now is not in it.
-    fn park(&mut self, provider: AccountId, instrument: InstrumentId, events: &mut Vec<Event>) {
+    fn park(&mut self, provider: AccountId, instrument: InstrumentId, events: &mut Events) {
         for slot in self.asks_of(provider, instrument, true) {
             self.unbook(slot, events);
             self.orders.hot_mut(slot).flags.set(Flags::PARKED, true);
@@ -240,7 +242,7 @@ impl Engine {
     }
 
     /// Lets parked asks back, until there are no probes left.
-    fn unpark(&mut self, provider: AccountId, instrument: InstrumentId, at: Timestamp, events: &mut Vec<Event>) {
+    fn unpark(&mut self, provider: AccountId, instrument: InstrumentId, at: Timestamp, events: &mut Events) {
         for slot in self.asks_of(provider, instrument, false) {
             if self.is_suspended(provider, instrument) {
                 return;

@@ -5,7 +5,7 @@ use crate::matching::End;
 use crate::orders::{Flags, Slot};
 use crate::trading::Hold;
 use crate::{
-    Amount, CloseReason, Engine, Event, InstrumentState, KeyId, OrderId, Quantity, RejectReason, Replacement, Side,
+    Amount, CloseReason, Engine, Events, InstrumentState, KeyId, OrderId, Quantity, RejectReason, Replacement, Side,
     Timestamp, invariant,
 };
 
@@ -33,7 +33,7 @@ impl Engine {
         &mut self,
         replacement: &Replacement,
         at: Timestamp,
-        events: &mut Vec<Event>,
+        events: &mut Events,
     ) -> Result<(), RejectReason> {
         let (account, order) = (replacement.account, replacement.order);
         let slot = self.orders.find_own(account, order).ok_or(RejectReason::UnknownOrder)?;
@@ -84,13 +84,13 @@ impl Engine {
     }
 
     #[inline(always)]
-    fn change_hold(&mut self, account: crate::AccountId, hold: &HoldChange, events: &mut Vec<Event>) {
+    fn change_hold(&mut self, account: crate::AccountId, hold: &HoldChange, events: &mut Events) {
         self.hold(account, hold.key, hold.more, events);
         self.release(account, hold.key, hold.freed, events);
     }
 
     /// Lowers an order's quantity; it keeps its place. At most what is filled closes it.
-    fn shrink_order(&mut self, change: Change, events: &mut Vec<Event>) {
+    fn shrink_order(&mut self, change: Change, events: &mut Events) {
         let Change { slot, ticks, quantity, remaining } = change;
         if remaining == 0 {
             self.close_order(slot, CloseReason::Cancelled, events);
@@ -111,7 +111,7 @@ impl Engine {
         change: Change,
         hold: &HoldChange,
         at: Timestamp,
-        events: &mut Vec<Event>,
+        events: &mut Events,
     ) -> Result<(), RejectReason> {
         let Change { slot, ticks, quantity, remaining } = change;
         let hot = self.orders.hot(slot);
@@ -139,14 +139,15 @@ impl Engine {
 
     /// Tells what became of an order's price and quantity.
     #[inline]
-    pub(crate) fn push_replaced(&self, slot: Slot, ticks: u32, quantity: u64, remaining: u64, events: &mut Vec<Event>) {
+    pub(crate) fn push_replaced(&self, slot: Slot, ticks: u32, quantity: u64, remaining: u64, events: &mut Events) {
         let hot = self.orders.hot(slot);
-        self.market(hot.instrument).tell_replaced(OrderId(hot.id), ticks, quantity, remaining, events);
+        let market = self.market(hot.instrument);
+        events.tell(|| market.replaced(OrderId(hot.id), ticks, quantity, remaining));
     }
 
     /// Changes the open units of an order that keeps its place.
     #[inline]
-    pub(crate) fn resize(&mut self, slot: Slot, remaining: u64, events: &mut Vec<Event>) {
+    pub(crate) fn resize(&mut self, slot: Slot, remaining: u64, events: &mut Events) {
         let hot = self.orders.hot(slot);
         let (instrument, side, ticks) = (hot.instrument, hot.flags.side(), hot.ticks);
         if !hot.flags.has(Flags::BOOKED) {
@@ -155,11 +156,11 @@ impl Engine {
         }
         let (market, orders) = self.market_and_orders(instrument);
         let totals = market.book.resize(orders, slot, remaining);
-        market.tell_level(instrument, side, ticks, totals, events);
+        events.tell(|| market.level(instrument, side, ticks, totals));
     }
 
     /// What is left of an order that arrived anew rests, or it is closed.
-    pub(crate) fn settle_arrival(&mut self, slot: Slot, end: End, events: &mut Vec<Event>) {
+    pub(crate) fn settle_arrival(&mut self, slot: Slot, end: End, events: &mut Events) {
         match end.close_reason(self.orders.hot(slot).remaining) {
             Some(reason) => self.close_unbooked(slot, reason, events),
             None => self.rest(slot, events),

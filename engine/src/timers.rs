@@ -3,7 +3,7 @@
 use crate::deadlines::Deadline;
 use crate::limits::TIMER_NS_MAX;
 use crate::orders::Flags;
-use crate::{AccountId, CloseReason, Engine, Event, RejectReason, Timer, Timestamp};
+use crate::{AccountId, CloseReason, Engine, Event, Events, RejectReason, Timer, Timestamp};
 
 impl Engine {
     /// Sets, renews or clears a timer.
@@ -13,7 +13,7 @@ impl Engine {
         timer: Timer,
         after_ns: Option<u64>,
         now: Timestamp,
-        events: &mut Vec<Event>,
+        events: &mut Events,
     ) -> Result<(), RejectReason> {
         self.known_account(account)?;
         if after_ns.is_some_and(|after| after == 0 || after > TIMER_NS_MAX) {
@@ -32,7 +32,7 @@ impl Engine {
     }
 
     /// A timer ran out: cancels what it stands for, oldest first.
-    pub(crate) fn fire_timer(&mut self, account: AccountId, timer: Timer, events: &mut Vec<Event>) {
+    pub(crate) fn fire_timer(&mut self, account: AccountId, timer: Timer, events: &mut Events) {
         self.timers.remove(&(account, timer));
         events.push(Event::TimerFired { account, timer });
         let (victims, reason) = match timer {

@@ -5,14 +5,14 @@
 
 use crate::book::{Demand, Offer};
 use crate::deadlines::Deadline;
-use crate::event::{tell_accepted, tell_closed, tell_rested};
+use crate::event::{accepted, closed, rested};
 use crate::limits::{
     ACCOUNT_ATOMS_MAX, OPEN_CONTRACTS_MAX, OPEN_CONTRACTS_PER_ACCOUNT_MAX, OPEN_ORDERS_MAX, OPEN_ORDERS_PER_ACCOUNT_MAX,
 };
 use crate::matching::End;
 use crate::orders::{Flags, Slot};
 use crate::{
-    AccountId, Amount, Balance, CloseReason, CreditPolicy, Engine, Event, InstrumentId, InstrumentState, KeyId,
+    AccountId, Amount, Balance, CloseReason, CreditPolicy, Engine, Event, Events, InstrumentId, InstrumentState, KeyId,
     LedgerAccount, Miss, NewOrder, OrderAnswer, OrderId, Preference, Quantity, RejectReason, Side, Terms, TimeInForce,
     Timestamp, Transfer, TransferCode, invariant,
 };
@@ -31,7 +31,7 @@ impl Engine {
         &mut self,
         new: &NewOrder,
         at: Timestamp,
-        events: &mut Vec<Event>,
+        events: &mut Events,
     ) -> Result<(), RejectReason> {
         if let Some(client_id) = new.client_id
             && let Some(answer) = self.answers.get(new.account, client_id)
@@ -46,7 +46,7 @@ impl Engine {
         let arrives = market.book.may_match(new.terms.side(), ticks)
             || new.min_quantity.0 > 0
             || new.time_in_force == TimeInForce::Fok;
-        tell_accepted(new, OrderId(self.orders.hot(slot).id), market.price(ticks), events);
+        events.tell(|| accepted(new, OrderId(self.orders.hot(slot).id), market.price(ticks)));
         self.take_effect(slot, new);
         self.hold(new.account, key, hold, events);
         self.arrive(slot, new, arrives, at, events);
@@ -54,13 +54,13 @@ impl Engine {
     }
 
     /// Matches an order that was just accepted, if it could match at all, and lets the rest wait or closes it.
-    pub(crate) fn arrive(&mut self, slot: Slot, new: &NewOrder, arrives: bool, at: Timestamp, events: &mut Vec<Event>) {
+    pub(crate) fn arrive(&mut self, slot: Slot, new: &NewOrder, arrives: bool, at: Timestamp, events: &mut Events) {
         let end = if arrives { self.match_arrival(slot, new, at, events) } else { End::Done };
         let hot = self.orders.hot(slot);
         let (order, remaining, filled) = (OrderId(hot.id), hot.remaining, hot.quantity - hot.remaining);
         let rests = remaining > 0 && end.lets_rest() && new.time_in_force.may_rest();
         if rests {
-            tell_rested(order, remaining, events);
+            events.tell(|| rested(order, remaining));
             self.rest(slot, events);
         } else {
             let met = end == End::Met || filled > 0;
@@ -204,7 +204,7 @@ impl Engine {
 
     /// Reserves what a bid needs.
     #[inline]
-    pub(crate) fn hold(&mut self, account: AccountId, key: KeyId, hold: Hold, events: &mut Vec<Event>) {
+    pub(crate) fn hold(&mut self, account: AccountId, key: KeyId, hold: Hold, events: &mut Events) {
         if hold.borrowed.0 > 0 {
             let transfer = Transfer {
                 debit: LedgerAccount::Receivable(account),
@@ -222,7 +222,7 @@ impl Engine {
 
     /// Frees part of what a bid holds.
     #[inline]
-    pub(crate) fn release(&mut self, account: AccountId, key: KeyId, amount: Amount, events: &mut Vec<Event>) {
+    pub(crate) fn release(&mut self, account: AccountId, key: KeyId, amount: Amount, events: &mut Events) {
         assert!(amount.0 >= 0, "a transfer never moves money backwards");
         if amount.0 > 0 {
             self.ledger.transfer_held(account, -amount.0, events);
@@ -232,7 +232,7 @@ impl Engine {
 
     /// Puts an order into its book, at the back; an ask whose provider may not trade is parked instead.
     #[inline(always)]
-    pub(crate) fn rest(&mut self, slot: Slot, events: &mut Vec<Event>) {
+    pub(crate) fn rest(&mut self, slot: Slot, events: &mut Events) {
         let hot = self.orders.hot(slot);
         let (account, instrument, side, ticks) = (hot.account, hot.instrument, hot.flags.side(), hot.ticks);
         if side == Side::Ask && self.is_suspended(account, instrument) {
@@ -241,12 +241,12 @@ impl Engine {
         }
         let (market, orders) = self.market_and_orders(instrument);
         let totals = market.book.insert(orders, slot);
-        market.tell_level(instrument, side, ticks, totals, events);
+        events.tell(|| market.level(instrument, side, ticks, totals));
     }
 
     /// Takes an order out of its book, if it is in it.
     #[inline(always)]
-    pub(crate) fn unbook(&mut self, slot: Slot, events: &mut Vec<Event>) {
+    pub(crate) fn unbook(&mut self, slot: Slot, events: &mut Events) {
         let hot = self.orders.hot(slot);
         let (instrument, side, ticks) = (hot.instrument, hot.flags.side(), hot.ticks);
         if !hot.flags.has(Flags::BOOKED) {
@@ -254,29 +254,29 @@ impl Engine {
         }
         let (market, orders) = self.market_and_orders(instrument);
         let totals = market.book.remove(orders, slot);
-        market.tell_level(instrument, side, ticks, totals, events);
+        events.tell(|| market.level(instrument, side, ticks, totals));
     }
 
     /// Closes an order that is not in its book.
     #[inline]
-    pub(crate) fn close_unbooked(&mut self, slot: Slot, reason: CloseReason, events: &mut Vec<Event>) {
+    pub(crate) fn close_unbooked(&mut self, slot: Slot, reason: CloseReason, events: &mut Events) {
         let hot = self.orders.hot(slot);
-        tell_closed(OrderId(hot.id), hot.remaining, reason, events);
+        events.tell(|| closed(OrderId(hot.id), hot.remaining, reason));
         self.end(slot, events);
     }
 
     /// Closes an order wherever it is.
     #[inline]
-    pub(crate) fn close_order(&mut self, slot: Slot, reason: CloseReason, events: &mut Vec<Event>) {
+    pub(crate) fn close_order(&mut self, slot: Slot, reason: CloseReason, events: &mut Events) {
         let hot = self.orders.hot(slot);
-        tell_closed(OrderId(hot.id), hot.remaining, reason, events);
+        events.tell(|| closed(OrderId(hot.id), hot.remaining, reason));
         self.unbook(slot, events);
         self.end(slot, events);
     }
 
     /// Frees an order's slot and what it still holds.
     #[inline]
-    pub(crate) fn end(&mut self, slot: Slot, events: &mut Vec<Event>) {
+    pub(crate) fn end(&mut self, slot: Slot, events: &mut Events) {
         let hot = self.orders.hot(slot);
         let (id, account, flags) = (OrderId(hot.id), hot.account, hot.flags);
         if flags.has(Flags::DATED) {
@@ -301,7 +301,7 @@ impl Engine {
         &mut self,
         account: AccountId,
         id: OrderId,
-        events: &mut Vec<Event>,
+        events: &mut Events,
     ) -> Result<(), RejectReason> {
         let slot = self.orders.find_own(account, id).ok_or(RejectReason::UnknownOrder)?;
         let state = self.market(self.orders.hot(slot).instrument).state;
@@ -318,7 +318,7 @@ impl Engine {
         account: AccountId,
         instrument: Option<InstrumentId>,
         side: Option<Side>,
-        events: &mut Vec<Event>,
+        events: &mut Events,
     ) -> Result<(), RejectReason> {
         self.known_account(account)?;
         if let Some(instrument) = instrument {
@@ -363,7 +363,7 @@ impl Engine {
     }
 
     /// An order's time is up.
-    pub(crate) fn expire_order(&mut self, order: OrderId, events: &mut Vec<Event>) {
+    pub(crate) fn expire_order(&mut self, order: OrderId, events: &mut Events) {
         let slot = invariant(self.orders.find(order), "a closed order has no deadline");
         self.close_order(slot, CloseReason::Expired, events);
     }

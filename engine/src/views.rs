@@ -1,7 +1,7 @@
 //! What may be read of the state from outside. Nothing here changes it.
 
 use crate::market::Market;
-use crate::orders::Slot;
+use crate::orders::{Slot, slot_named};
 use crate::{
     AccountId, Attributes, Balance, Contract, ContractId, Engine, InstrumentId, InstrumentSpec, InstrumentState,
     OrderId, Payout, PayoutId, Price, Quantity, Side, Terms, Timestamp,
@@ -138,7 +138,7 @@ impl Engine {
     #[inline]
     pub fn touch(&self, account: AccountId, order: OrderId) -> u64 {
         let balance = self.ledger.balance(account).map_or(0, |balance| balance.available.0 as u64);
-        self.orders.touch(crate::ids::slot_of(order.0) as Slot) ^ balance
+        self.orders.touch(slot_named(order.0) as Slot) ^ balance
     }
 
     /// The same for what the first call found: the neighbours and the level of the order.

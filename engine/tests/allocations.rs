@@ -80,7 +80,7 @@ enum Book {
 /// An engine with accounts, funds and a market.
 struct Exchange {
     engine: Engine,
-    events: Vec<Event>,
+    events: Events,
     random: u64,
     book: Book,
     /// Own orders by their owner; some have left.
@@ -91,7 +91,7 @@ struct Exchange {
 impl Exchange {
     fn new(engine: Engine, book: Book) -> Exchange {
         let (open, due) = (Vec::with_capacity(1 << 16), VecDeque::with_capacity(1 << 16));
-        let mut fresh = Exchange { engine, events: Vec::with_capacity(4_096), random: 1, book, open, due };
+        let mut fresh = Exchange { engine, events: Events::with_capacity(4_096), random: 1, book, open, due };
         fresh.send(Command::ListInstrument(Box::new(spec())));
         for account in 1..=PROVIDERS + BUYERS {
             fresh.send(Command::OpenAccount);

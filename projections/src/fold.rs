@@ -142,7 +142,7 @@ impl<'a> Fold<'a> {
     }
 
     fn list(&mut self, id: InstrumentId, spec: &InstrumentSpec) {
-        let row = InstrumentRow { id, spec: spec.clone(), state: InstrumentState::Open };
+        let row = InstrumentRow { id, spec: *spec, state: InstrumentState::Open };
         self.instruments.insert(id, row);
     }
 

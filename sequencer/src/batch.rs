@@ -2,7 +2,7 @@
 
 use crate::feed::{AppliedInput, FeedBatch};
 use crate::ingress::Ack;
-use gollem_engine::{Engine, Event, Input};
+use gollem_engine::{Engine, Events, Input};
 use gollem_journal::{Durable, EncodeError, Encoder, Group};
 use tokio::sync::oneshot;
 
@@ -15,7 +15,7 @@ pub(crate) type Reply = Option<oneshot::Sender<Ack>>;
 pub(crate) struct Batch {
     group: Group,
     inputs: Vec<AppliedInput>,
-    events: Vec<Event>,
+    events: Events,
     replies: Vec<Reply>,
 }
 
@@ -61,7 +61,7 @@ impl Batch {
     pub(crate) fn release(&mut self, proof: Durable) -> FeedBatch {
         assert!(proof.covers(self.group.last_seq()), "nothing leaves before its input is durable");
         self.group.clear();
-        let batch = FeedBatch { inputs: std::mem::take(&mut self.inputs), events: std::mem::take(&mut self.events) };
+        let batch = FeedBatch { inputs: std::mem::take(&mut self.inputs), events: self.events.take() };
         for ((applied, events), reply) in batch.iter().zip(self.replies.drain(..)) {
             if let Some(reply) = reply {
                 // A caller that stopped waiting loses nothing: the input is in the journal.

@@ -1,13 +1,13 @@
 //! A second engine that follows the journal: recovery, the audit tool and slow views all use it.
 
-use gollem_engine::{Capacity, Command, DecodeError, Engine, Event, Input, Timestamp};
+use gollem_engine::{Capacity, Command, DecodeError, Engine, Event, Events, Input, Timestamp};
 use gollem_journal::Record;
 
 /// An engine rebuilt record by record.
 #[derive(Debug)]
 pub struct Replica {
     engine: Engine,
-    events: Vec<Event>,
+    events: Events,
 }
 
 /// A durable record that is not an input of this version: a newer version wrote it. Use that version.
@@ -21,14 +21,14 @@ pub struct ReplayError {
 
 impl Default for Replica {
     fn default() -> Replica {
-        Replica { engine: Engine::new(), events: Vec::new() }
+        Replica { engine: Engine::new(), events: Events::new() }
     }
 }
 
 impl Replica {
     /// A replica with memory set aside, for an engine that will go on.
     pub fn with_capacity(capacity: Capacity) -> Replica {
-        Replica { engine: Engine::with_capacity(capacity), events: Vec::new() }
+        Replica { engine: Engine::with_capacity(capacity), events: Events::new() }
     }
 
     /// Applies the next record and returns its events.

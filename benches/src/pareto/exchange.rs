@@ -6,7 +6,7 @@
 use crate::pareto::cases::WANTED;
 use anyhow::{Context, ensure};
 use gollem_engine::{
-    AccountId, Amount, Attributes, Command, Constraints, DeliveryReport, Engine, Event, Input, InstrumentId,
+    AccountId, Amount, Attributes, Command, Constraints, DeliveryReport, Engine, Event, Events, Input, InstrumentId,
     InstrumentSpec, KeyId, NewOrder, OrderId, Outcome, Preference, Price, Quantity, Reference, SelfTrade, Symbol,
     Terms, TimeInForce, Timestamp, TokenWeights, Trade, limits,
 };
@@ -36,7 +36,7 @@ pub(crate) struct Ask {
 #[derive(Debug)]
 pub(crate) struct Exchange {
     engine: Engine,
-    events: Vec<Event>,
+    events: Events,
     /// The order at each place of the book, and what it was drawn as.
     live: Vec<(OrderId, Ask)>,
     places: HashMap<OrderId, usize>,
@@ -52,7 +52,7 @@ impl Exchange {
     pub(crate) fn new(asks: &[Ask]) -> anyhow::Result<Exchange> {
         let mut fresh = Exchange {
             engine: Engine::new(),
-            events: Vec::with_capacity(64),
+            events: Events::with_capacity(64),
             live: Vec::with_capacity(asks.len()),
             places: HashMap::with_capacity(asks.len()),
             providers: u32::try_from(asks.len().div_ceil(ASKS_PER_ACCOUNT))?,

@@ -314,9 +314,9 @@ impl Twin {
         if self.markets.len() >= INSTRUMENTS_MAX {
             return Err(RejectReason::TooManyInstruments { max });
         }
-        self.markets.push(Market { spec: spec.clone(), state: InstrumentState::Open });
+        self.markets.push(Market { spec: *spec, state: InstrumentState::Open });
         let instrument = InstrumentId(self.markets.len() as u32);
-        self.tell(Event::InstrumentListed { instrument, spec: Box::new(spec.clone()) });
+        self.tell(Event::InstrumentListed { instrument, spec: *spec });
         Ok(())
     }
 

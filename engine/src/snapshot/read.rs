@@ -3,10 +3,10 @@
 use super::{CHUNK_BYTES_MAX, CHUNK_HEADER_BYTES, Header, MAGIC, Part, ROW_BYTES_MAX, SnapshotError, VERSION, check};
 use crate::deadlines::Deadline;
 use crate::engine::Capacity;
-use crate::ids::{SLOT_BITS, dense_index, slot_of};
+use crate::ids::{SLOT_BITS, dense_index};
 use crate::limits::{ACCOUNTS_MAX, INSTRUMENTS_MAX, OPEN_ORDERS_MAX, OPEN_ORDERS_PER_ACCOUNT_MAX, QUANTITY_MAX};
 use crate::market::Market;
-use crate::orders::{Flags, OrderRow, Slot};
+use crate::orders::{Flags, OrderRow, Slot, slot_named};
 use crate::provider::Provider;
 use crate::spending::{KeySpending, SpendingRow};
 use crate::{
@@ -247,7 +247,7 @@ impl Builder {
             return Err("too many markets");
         }
         let id = InstrumentId(self.engine.markets.len() as u32 + 1); // INSTRUMENTS_MAX fits.
-        if self.engine.symbols.insert(spec.symbol.clone(), id).is_some() {
+        if self.engine.symbols.insert(spec.symbol, id).is_some() {
             return Err("a symbol that is taken");
         }
         let mut market = Market::new(spec);
@@ -259,9 +259,9 @@ impl Builder {
     fn order(&mut self, row: &OrderRow) -> Result<(), Fault> {
         self.known_account(row.account)?;
         let spec = self.known_market(row.instrument)?.spec();
-        let slot = slot_of(row.id);
+        let slot = slot_named(row.id);
         let sound = row.id >> SLOT_BITS > 0
-            && slot < OPEN_ORDERS_MAX
+            && slot <= OPEN_ORDERS_MAX
             && u64::from(row.ticks) <= spec.price_max.0 / spec.tick.0
             && row.remaining <= row.quantity
             && row.quantity <= QUANTITY_MAX;

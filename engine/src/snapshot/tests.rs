@@ -3,7 +3,7 @@
 use super::write::Chunks;
 use super::*;
 use crate::orders::OrderRow;
-use crate::{
+use crate::{Events, 
     AccountId, Attributes, Balance, Command, Engine, Input, InstrumentId, InstrumentSpec, InstrumentState, KeyId,
     NewOrder, Price, Quantity, SelfTrade, Symbol, Terms, TimeInForce, TokenWeights,
 };
@@ -44,7 +44,7 @@ fn engine() -> Engine {
     let commands = [Command::OpenAccount, Command::ListInstrument(Box::new(spec)), Command::PlaceOrder(ask)];
     let mut engine = Engine::new();
     for (seq, command) in (1..).zip(commands) {
-        engine.apply(&Input { seq, at: Timestamp(1), command }, &mut Vec::new());
+        engine.apply(&Input { seq, at: Timestamp(1), command }, &mut Events::new());
     }
     assert_eq!(engine.open_orders(), 1);
     engine

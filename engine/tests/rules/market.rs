@@ -12,10 +12,10 @@ pub(crate) struct Market {
 impl Market {
     /// Applies the next input and returns its events.
     pub(crate) fn send(&mut self, command: Command) -> Vec<Event> {
-        let mut events = Vec::new();
+        let mut events = Events::new();
         let input = Input { seq: self.engine.last_seq() + 1, at: Timestamp(self.now), command };
         self.engine.apply(&input, &mut events);
-        events
+        events.take()
     }
 
     /// An account's balances.

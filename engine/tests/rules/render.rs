@@ -19,7 +19,7 @@ impl Story {
                 format!("opened {}", self.name(*account))
             }
             Event::InstrumentListed { instrument, spec } => {
-                assert_eq!(*sent, Command::ListInstrument(spec.clone()));
+                assert_eq!(*sent, Command::ListInstrument(Box::new(*spec)));
                 let name = self.naming.take().expect("listings are named");
                 self.instruments.push(name.clone());
                 assert_eq!(self.instruments.len(), instrument.0 as usize);

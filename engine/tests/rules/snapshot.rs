@@ -215,7 +215,7 @@ fn chunks_that_are_lost_repeated_or_swapped_are_noticed() {
     let mut engine = Engine::new();
     for seq in 1..=3_000 {
         let input = Input { seq, at: Timestamp(1), command: Command::OpenAccount };
-        engine.apply(&input, &mut Vec::new());
+        engine.apply(&input, &mut Events::new());
     }
     let snapshot = written(&engine);
     assert!(chunks(&snapshot).iter().all(|(_, length)| *length <= 64 * 1024));

@@ -54,7 +54,7 @@ fn first_difference(steps: &[Step]) -> Option<(usize, String)> {
     for (at, (wait, command)) in steps.iter().enumerate() {
         now += wait;
         let input = Input { seq: at as u64 + 1, at: Timestamp(now), command: command.clone() };
-        let (mut actual, mut expected) = (Vec::new(), Vec::new());
+        let (mut actual, mut expected) = (Events::new(), Vec::new());
         twin.apply(&input, &mut expected);
         engine.apply(&input, &mut actual);
         if let Some(difference) = difference(&engine, &twin, &actual, &expected) {

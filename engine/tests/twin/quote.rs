@@ -196,10 +196,10 @@ fn a_quote_is_the_frontier_that_looking_at_every_ask_finds() {
                 }
             }
             let input = Input { seq, at: Timestamp(now), command: next };
-            let (mut events, mut expected) = (Vec::new(), Vec::new());
+            let (mut events, mut expected) = (Events::new(), Vec::new());
             engine.apply(&input, &mut events);
             twin.apply(&input, &mut expected);
-            assert_eq!(events, expected, "the twin agrees");
+            assert_eq!(*events, *expected, "the twin agrees");
             if let Some((quote, bid)) = quoted {
                 check_trade(&quote, &bid, &events, &mut seen);
             }

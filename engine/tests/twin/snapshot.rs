@@ -36,10 +36,10 @@ fn goes_on(seed: u64, count: usize) -> usize {
         }
         now += wait;
         let input = Input { seq: at as u64 + 1, at: Timestamp(now), command };
-        let mut expected = Vec::new();
+        let mut expected = Events::new();
         engine.apply(&input, &mut expected);
         for (number, copy) in copies.iter_mut().enumerate() {
-            let mut actual = Vec::new();
+            let mut actual = Events::new();
             copy.apply(&input, &mut actual);
             assert!(
                 bytes(&actual) == bytes(&expected),

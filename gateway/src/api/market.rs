@@ -102,7 +102,7 @@ pub(crate) async fn list_instrument(
     let ack = app.execute(Command::ListInstrument(Box::new(spec))).await?;
     for event in ack.events {
         if let Event::InstrumentListed { instrument, spec } = event {
-            let row = InstrumentRow { id: instrument, spec: *spec, state: InstrumentState::Open };
+            let row = InstrumentRow { id: instrument, spec, state: InstrumentState::Open };
             app.catalog.add(row.clone());
             return Ok((StatusCode::CREATED, Json(instrument_json(&row))));
         }

@@ -33,7 +33,7 @@ impl Exchange {
             let seq = self.encoder.next_seq();
             let at = time(seq);
             self.encoder.push(&mut self.group, at.0, |bytes| command.encode(bytes)).unwrap();
-            self.engine.apply(&Input { seq, at, command: command.clone() }, &mut Vec::new());
+            self.engine.apply(&Input { seq, at, command: command.clone() }, &mut Events::new());
         }
         self.write()
     }
@@ -119,7 +119,7 @@ pub(crate) fn commands(count: usize) -> Vec<Command> {
 struct Script {
     commands: Vec<Command>,
     engine: Engine,
-    events: Vec<Event>,
+    events: Events,
     orders: Vec<(AccountId, OrderId)>,
     contracts: Vec<ContractId>,
 }

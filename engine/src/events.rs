@@ -1,0 +1,95 @@
+//! Where the engine writes what inputs did.
+
+use crate::{Event, RejectReason, invariant};
+use std::ops::Deref;
+
+/// What fills memory for events that are not written yet.
+const BLANK: Event = Event::Rejected(RejectReason::UnknownAccount);
+
+/// Events in order: to read, a slice.
+///
+/// Not a vector, because what is passed to [`Vec::push`] is made on the stack first, where it must survive a failing
+/// allocation, and copied from there. Here an event is written where it belongs, over what was there before
+/// [`Events::clear`].
+#[derive(Debug, Default)]
+pub struct Events {
+    /// Memory for events: those up to `len` count.
+    memory: Vec<Event>,
+    len: usize,
+}
+
+impl Events {
+    /// No events.
+    pub const fn new() -> Events {
+        Events { memory: Vec::new(), len: 0 }
+    }
+
+    /// No events, and memory for so many.
+    pub fn with_capacity(events: usize) -> Events {
+        Events { memory: vec![BLANK; events], len: 0 }
+    }
+
+    /// Forgets all events and keeps their memory.
+    #[inline]
+    pub fn clear(&mut self) {
+        self.len = 0;
+    }
+
+    /// Takes all events out, with their memory.
+    pub fn take(&mut self) -> Vec<Event> {
+        self.memory.truncate(self.len);
+        self.len = 0;
+        std::mem::take(&mut self.memory)
+    }
+
+    /// Appends an event.
+    #[inline]
+    pub fn push(&mut self, event: Event) {
+        self.tell(|| event);
+    }
+
+    /// The same for an event that is made in place.
+    #[inline(always)]
+    pub(crate) fn tell(&mut self, event: impl FnOnce() -> Event) {
+        if self.len >= self.memory.len() {
+            self.grow();
+        }
+        self.memory[self.len] = event();
+        self.len += 1;
+    }
+
+    /// Appends up to `N` events that `write` makes in the room it gets; it says how many.
+    #[inline(always)]
+    pub(crate) fn write<const N: usize>(&mut self, write: impl FnOnce(&mut [Event; N]) -> usize) {
+        if self.memory.len() < self.len + N {
+            self.grow();
+        }
+        let room = self.memory[self.len..].first_chunk_mut();
+        self.len += write(invariant(room, "there is room for a handful after growing"));
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn grow(&mut self) {
+        self.memory.resize((self.len * 2).max(16), BLANK);
+    }
+}
+
+impl Deref for Events {
+    type Target = [Event];
+
+    #[inline]
+    fn deref(&self) -> &[Event] {
+        &self.memory[..self.len]
+    }
+}
+
+impl<'a> IntoIterator for &'a Events {
+    type Item = &'a Event;
+    type IntoIter = std::slice::Iter<'a, Event>;
+
+    #[inline]
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
