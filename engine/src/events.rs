@@ -58,14 +58,19 @@ impl Events {
         self.len += 1;
     }
 
-    /// Appends up to `N` events that `write` makes in the room it gets; it says how many.
+    /// Room for up to `N` events; [`Events::add`] says how many were written.
     #[inline(always)]
-    pub(crate) fn write<const N: usize>(&mut self, write: impl FnOnce(&mut [Event; N]) -> usize) {
+    pub(crate) fn room<const N: usize>(&mut self) -> &mut [Event; N] {
         if self.memory.len() < self.len + N {
             self.grow();
         }
-        let room = self.memory[self.len..].first_chunk_mut();
-        self.len += write(invariant(room, "there is room for a handful after growing"));
+        invariant(self.memory[self.len..].first_chunk_mut(), "there is room for a handful after growing")
+    }
+
+    /// Counts events that were written to the room.
+    #[inline(always)]
+    pub(crate) fn add(&mut self, written: usize) {
+        self.len += written;
     }
 
     #[cold]

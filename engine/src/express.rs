@@ -44,18 +44,17 @@ impl Engine {
             return false;
         }
         let (left, joined) = market.book.requeue(orders.rejoin(slot, to), side, slot, (from, to), units);
-        events.write(|[first, second, third, fourth]| {
-            *first = market.replaced(order, to, quantity, units);
-            *second = market.level(instrument, side, from, left);
-            let joined = market.level(instrument, side, to, joined);
-            if more == 0 {
-                *third = joined;
-                return 3;
-            }
+        let [first, second, third, fourth] = events.room();
+        *first = market.replaced(order, to, quantity, units);
+        *second = market.level(instrument, side, from, left);
+        if more == 0 {
+            *third = market.level(instrument, side, to, joined);
+            events.add(3);
+        } else {
             *third = held(account, more);
-            *fourth = joined;
-            4
-        });
+            *fourth = market.level(instrument, side, to, joined);
+            events.add(4);
+        }
         true
     }
 
@@ -72,11 +71,10 @@ impl Engine {
         let side = flags.side();
         let totals = market.book.leave_queue(orders.links(), side, ticks, slot, units);
         orders.close(slot, &mut ledger.account_mut(account).orders);
-        events.write(|[first, second]| {
-            *first = closed(order, units, CloseReason::Cancelled);
-            *second = market.level(instrument, side, ticks, totals);
-            2
-        });
+        let [first, second] = events.room();
+        *first = closed(order, units, CloseReason::Cancelled);
+        *second = market.level(instrument, side, ticks, totals);
+        events.add(2);
         if side == Side::Bid {
             ledger.transfer_held(account, -market.held(ticks, units).0, events);
         }
@@ -128,22 +126,20 @@ impl Engine {
         }
         let slot = orders.open(new, KeyId(0), ticks, &mut ledger.account_mut(new.account).orders);
         let order = OrderId(orders.hot(slot).id);
-        events.write(|[first, second]| {
-            *first = accepted(new, order, limit);
-            *second = held(new.account, more);
-            1 + usize::from(more > 0)
-        });
+        let [first, second] = events.room();
+        *first = accepted(new, order, limit);
+        *second = held(new.account, more);
+        events.add(1 + usize::from(more > 0));
         if arrives || !rests {
             self.arrive(slot, new, arrives, at, events);
             return true;
         }
         orders.queued(slot);
         let totals = market.book.join_queue(orders.links(), side, ticks, slot, units);
-        events.write(|[first, second]| {
-            *first = rested(order, units);
-            *second = market.level(new.instrument, side, ticks, totals);
-            2
-        });
+        let [first, second] = events.room();
+        *first = rested(order, units);
+        *second = market.level(new.instrument, side, ticks, totals);
+        events.add(2);
         true
     }
 }
