@@ -10,7 +10,7 @@
 //! exclude, so best bid may exceed best ask.
 
 use crate::ladder::{Ladder, NO_KEY, Totals};
-use crate::orders::{Flags, Hot, Orders, Slot};
+use crate::orders::{Flags, Hot, Link, Orders, Slot};
 use crate::pareto::{Entry, ParetoIndex, Query, Rank};
 use crate::{Attributes, Preference, Price, Quantity, Side};
 use std::cmp::Reverse;
@@ -147,11 +147,11 @@ impl Book {
             Side::Ask => self.joins_main(orders, slot),
             Side::Bid => makes_no_demands(hot),
         };
-        let flags = &mut orders.link_mut(slot).flags;
+        let flags = orders.flags_mut(slot);
         flags.set(Flags::QUEUED, queued);
         flags.set(Flags::BOOKED, true);
         if queued {
-            return self.side_mut(side).push(orders.links(), key, slot, units);
+            return self.side_mut(side).push(orders.queues(), key, slot, units);
         }
         let entry = entry(orders.hot(slot), key, slot);
         self.index_mut(orders, slot).insert(entry, units);
@@ -189,13 +189,13 @@ impl Book {
     /// Takes an order out; returns its level's new totals.
     #[inline(always)]
     pub(crate) fn remove(&mut self, orders: &mut Orders, slot: Slot) -> Totals {
-        let flags = &mut orders.link_mut(slot).flags;
+        let flags = orders.flags_mut(slot);
         flags.set(Flags::BOOKED, false);
         let (side, queued) = (flags.side(), flags.has(Flags::QUEUED));
         let hot = orders.hot(slot);
         let (key, units) = (self.key(side, hot.ticks), hot.remaining);
         if queued {
-            return self.side_mut(side).remove(orders.links(), key, slot, units);
+            return self.side_mut(side).remove(orders.queues(), key, slot, units);
         }
         let orders = &*orders;
         let entry = entry(orders.hot(slot), key, slot);
@@ -205,16 +205,16 @@ impl Book {
 
     /// Takes an order out of a queue; it stays marked as being in the book and in the queues.
     #[inline(always)]
-    pub(crate) fn leave_queue(&mut self, orders: &mut [Hot], side: Side, ticks: u32, slot: Slot, units: u64) -> Totals {
+    pub(crate) fn leave_queue(&mut self, queues: &mut [Link], side: Side, ticks: u32, slot: Slot, units: u64) -> Totals {
         let key = self.key(side, ticks);
-        self.side_mut(side).remove(orders, key, slot, units)
+        self.side_mut(side).remove(queues, key, slot, units)
     }
 
     /// Puts an order that is marked as being in the book and in the queues at the back of one.
     #[inline(always)]
-    pub(crate) fn join_queue(&mut self, orders: &mut [Hot], side: Side, ticks: u32, slot: Slot, units: u64) -> Totals {
+    pub(crate) fn join_queue(&mut self, queues: &mut [Link], side: Side, ticks: u32, slot: Slot, units: u64) -> Totals {
         let key = self.key(side, ticks);
-        self.side_mut(side).push(orders, key, slot, units)
+        self.side_mut(side).push(queues, key, slot, units)
     }
 
     /// Changes the open units of a resting order; returns its level's new totals.
@@ -236,7 +236,7 @@ impl Book {
     #[inline(always)]
     pub(crate) fn requeue(
         &mut self,
-        orders: &mut [Hot],
+        queues: &mut [Link],
         side: Side,
         slot: Slot,
         (from, to): (u32, u32),
@@ -244,8 +244,8 @@ impl Book {
     ) -> (Totals, Totals) {
         let (from, to) = (self.key(side, from), self.key(side, to));
         let ladder = self.side_mut(side);
-        let left = ladder.remove(orders, from, slot, units);
-        (left, ladder.push(orders, to, slot, units))
+        let left = ladder.remove(queues, from, slot, units);
+        (left, ladder.push(queues, to, slot, units))
     }
 
     /// Whether an order at that limit could match at all: a cheap look at the best prices that spares most arrivals a
@@ -433,13 +433,12 @@ impl Book {
         ladder.used().map(row).collect()
     }
 
-    /// Reads the lines of memory that placing, cancelling or replacing an order will read, so that they are on their
-    /// way before they are needed. What it returns means nothing.
+    /// Reads the line of memory with the order's level, so that it is on its way before it is needed. What it returns
+    /// means nothing.
     #[inline]
-    pub(crate) fn touch(&self, orders: &Orders, hot: &Hot) -> u64 {
-        let ladder = self.side(hot.flags.side());
-        let totals = ladder.totals(self.key(hot.flags.side(), hot.ticks));
-        orders.touch(hot.next) ^ orders.touch(hot.prev) ^ totals.quantity
+    pub(crate) fn touch(&self, hot: &Hot) -> u64 {
+        let side = hot.flags.side();
+        self.side(side).totals(self.key(side, hot.ticks)).quantity
     }
 }
 

@@ -69,7 +69,7 @@ impl Engine {
             return false;
         }
         let side = flags.side();
-        let totals = market.book.leave_queue(orders.links(), side, ticks, slot, units);
+        let totals = market.book.leave_queue(orders.queues(), side, ticks, slot, units);
         orders.close(slot, &mut ledger.account_mut(account).orders);
         let [first, second] = events.room();
         *first = closed(order, units, CloseReason::Cancelled);
@@ -134,8 +134,7 @@ impl Engine {
             self.arrive(slot, new, arrives, at, events);
             return true;
         }
-        orders.queued(slot);
-        let totals = market.book.join_queue(orders.links(), side, ticks, slot, units);
+        let totals = market.book.join_queue(orders.join(slot), side, ticks, slot, units);
         let [first, second] = events.room();
         *first = rested(order, units);
         *second = market.level(new.instrument, side, ticks, totals);

@@ -12,7 +12,7 @@
 //! Invariants: `best` is the lowest key with a queue; a level without orders is all zeros; a level's queue is in the order
 //! of its orders' times.
 
-use crate::orders::{Hot, NONE, Orders, Slot};
+use crate::orders::{Link, NONE, Orders, Slot};
 use std::hint::select_unpredictable;
 
 /// The key of no level.
@@ -141,15 +141,14 @@ impl Ladder {
 
     /// Puts an order of so many units at the back of its level's queue; returns the level's new totals.
     #[inline(always)]
-    pub(crate) fn push(&mut self, orders: &mut [Hot], key: u32, slot: Slot, units: u64) -> Totals {
+    pub(crate) fn push(&mut self, queues: &mut [Link], key: u32, slot: Slot, units: u64) -> Totals {
         let level = self.own_level(key);
         let totals = Totals { quantity: level.quantity + units, orders: level.orders + 1 };
         let tail = level.tail;
         let head = select_unpredictable(tail == NONE, slot, level.head);
         *level = Level { quantity: totals.quantity, orders: totals.orders, head, tail: slot };
-        let link = &mut orders[slot as usize];
-        (link.prev, link.next) = (tail, NONE);
-        orders[tail as usize].next = slot;
+        queues[slot as usize] = Link { prev: tail, next: NONE };
+        queues[tail as usize].next = slot;
         self.orders += 1;
         self.queued.set(key);
         self.best = self.best.min(key);
@@ -158,11 +157,10 @@ impl Ladder {
 
     /// Takes an order of so many units out of its level's queue; returns the level's new totals.
     #[inline(always)]
-    pub(crate) fn remove(&mut self, orders: &mut [Hot], key: u32, slot: Slot, units: u64) -> Totals {
-        let link = &orders[slot as usize];
-        let (prev, next) = (link.prev, link.next);
-        orders[prev as usize].next = next;
-        orders[next as usize].prev = prev;
+    pub(crate) fn remove(&mut self, queues: &mut [Link], key: u32, slot: Slot, units: u64) -> Totals {
+        let Link { prev, next } = queues[slot as usize];
+        queues[prev as usize].next = next;
+        queues[next as usize].prev = prev;
         let level = &mut self.levels[(self.directory[(key / PAGE) as usize] | key % PAGE) as usize];
         let totals = Totals { quantity: level.quantity - units, orders: level.orders - 1 };
         let head = select_unpredictable(prev == NONE, next, level.head);
@@ -199,7 +197,7 @@ impl Ladder {
         let levels = std::iter::successors(some(self.best), move |key| some(self.queued.next(key + 1)));
         levels.flat_map(move |key| {
             let next = |slot: Slot| (slot != NONE).then_some(slot);
-            std::iter::successors(next(self.head(key)), move |slot| next(orders.hot(*slot).next))
+            std::iter::successors(next(self.head(key)), move |slot| next(orders.behind(*slot)))
         })
     }
 }

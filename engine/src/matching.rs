@@ -303,7 +303,7 @@ impl Engine {
             let totals = market.book.remove(orders, maker);
             events.tell(|| market.level(instrument, flags.side(), ticks, totals));
             if flags.has(Flags::DATED) {
-                deadlines.clear(orders.cold(maker).expires_at, Deadline::Order(order));
+                deadlines.clear(orders.hot(maker).expires_at, Deadline::Order(order));
             }
             orders.close(maker, &mut ledger.account_mut(owner).orders);
         } else {

@@ -1,8 +1,8 @@
-//! The table of open orders: two plain arrays by slot, one cache line an order for what matching reads, and a second
-//! record for what only placing, replacing and cancelling read.
+//! The table of open orders: plain arrays by slot, one cache line an order for what matching reads, a second record for
+//! what only placing, replacing and cancelling read, and two of links: of the queue at its price and of its account's
+//! list, apart from the rest so that a line of memory has those of eight orders.
 //!
-//! An order's number carries its slot, so finding it is one comparison. The links of the queue at its price and of its
-//! account's list are slots too. Together 104 bytes an order.
+//! An order's number carries its slot, so finding it is one comparison; links are slots too. Together 104 bytes an order.
 
 use crate::fingerprint::{Section, TableHash, hash_row};
 use crate::ids::{slot_of, slotted_id};
@@ -43,30 +43,25 @@ pub(crate) struct Hot {
     pub(crate) instrument: InstrumentId,
     /// Limit in ticks.
     pub(crate) ticks: u32,
-    /// Neighbours in the queue of its level.
-    pub(crate) next: Slot,
-    pub(crate) prev: Slot,
     /// Ask: effective latency. Bid: most latency accepted. Milliseconds.
     pub(crate) latency_ms: u32,
     /// Ask: effective throughput. Bid: least throughput accepted. Tokens a second.
     pub(crate) throughput_tps: u32,
     pub(crate) flags: Flags,
+    /// A good-till-date's end; 0 for others.
+    pub(crate) expires_at: Timestamp,
 }
 
-/// Neighbours in the list of an account's orders, oldest first. Apart from the rest, so that a line of memory has those
-/// of eight orders.
+/// Neighbours in a list of orders.
 #[derive(Clone, Copy, Debug)]
-struct Neighbours {
-    next: Slot,
-    prev: Slot,
+pub(crate) struct Link {
+    pub(crate) next: Slot,
+    pub(crate) prev: Slot,
 }
 
 /// What only the order's own commands read.
 #[derive(Clone, Copy, Debug)]
-#[repr(align(32))]
 pub(crate) struct Cold {
-    /// A good-till-date's end; 0 for others.
-    pub(crate) expires_at: Timestamp,
     /// The API key whose limits count it.
     pub(crate) key: KeyId,
     /// Bid: acceptable GPU classes, regions, precisions as sets. Ask: its own as such.
@@ -78,7 +73,7 @@ pub(crate) struct Cold {
     pub(crate) promised_throughput_tps: u32,
 }
 
-const _: () = assert!(size_of::<Hot>() == 64 && size_of::<Cold>() == 32, "104 bytes an order with its neighbours");
+const _: () = assert!(size_of::<Hot>() == 64 && size_of::<Cold>() == 24 && size_of::<Link>() == 8, "104 bytes an order");
 
 /// Yes-or-no facts and small enums of an order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
@@ -205,7 +200,10 @@ impl Default for OrderList {
 pub(crate) struct Orders {
     hot: Vec<Hot>,
     cold: Vec<Cold>,
-    neighbours: Vec<Neighbours>,
+    /// Queues of levels.
+    queues: Vec<Link>,
+    /// Orders of accounts, oldest first.
+    accounts: Vec<Link>,
     slots: Slots,
     hash: TableHash,
     /// Orders accepted so far.
@@ -224,7 +222,8 @@ impl Orders {
     pub(crate) fn reserve(&mut self, orders: usize) {
         set_aside(&mut self.hot, orders + 1, FREE.0);
         set_aside(&mut self.cold, orders + 1, FREE.1);
-        set_aside(&mut self.neighbours, orders + 1, ALONE);
+        set_aside(&mut self.queues, orders + 1, ALONE);
+        set_aside(&mut self.accounts, orders + 1, ALONE);
         self.slots.reserve(orders);
         self.hash.reserve(orders + 1);
     }
@@ -242,16 +241,22 @@ impl Orders {
         &mut self.hot[slot as usize]
     }
 
-    /// The same for links, which are not state.
+    /// The same for flags that are derived, so not state.
     #[inline]
-    pub(crate) fn link_mut(&mut self, slot: Slot) -> &mut Hot {
-        &mut self.hot[slot as usize]
+    pub(crate) fn flags_mut(&mut self, slot: Slot) -> &mut Flags {
+        &mut self.hot[slot as usize].flags
     }
 
-    /// The links of all orders, by slot.
+    /// The queues of levels.
     #[inline(always)]
-    pub(crate) fn links(&mut self) -> &mut [Hot] {
-        &mut self.hot
+    pub(crate) fn queues(&mut self) -> &mut [Link] {
+        &mut self.queues
+    }
+
+    /// The order behind this one in the queue of its level.
+    #[inline(always)]
+    pub(crate) fn behind(&self, slot: Slot) -> Slot {
+        self.queues[slot as usize].next
     }
 
     /// The API key that counts the order; 0 for none.
@@ -307,15 +312,16 @@ impl Orders {
     fn grow(&mut self, slot: usize) {
         self.hot.resize(slot + 1, FREE.0);
         self.cold.resize(slot + 1, FREE.1);
-        self.neighbours.resize(slot + 1, ALONE);
+        self.queues.resize(slot + 1, ALONE);
+        self.accounts.resize(slot + 1, ALONE);
     }
 
     /// Puts an order at the end of its account's list.
     #[inline(always)]
     fn join_account(&mut self, slot: Slot, list: &mut OrderList) {
         let tail = list.tail;
-        self.neighbours[slot as usize] = Neighbours { next: NONE, prev: tail };
-        self.neighbours[tail as usize].next = slot;
+        self.accounts[slot as usize] = Link { next: NONE, prev: tail };
+        self.accounts[tail as usize].next = slot;
         list.head = select_unpredictable(tail == NONE, slot, list.head);
         list.tail = slot;
         list.len += 1;
@@ -324,9 +330,9 @@ impl Orders {
     /// Frees an order's slot. It has left its book.
     #[inline(always)]
     pub(crate) fn close(&mut self, slot: Slot, list: &mut OrderList) {
-        let Neighbours { next, prev } = self.neighbours[slot as usize];
-        self.neighbours[prev as usize].next = next;
-        self.neighbours[next as usize].prev = prev;
+        let Link { next, prev } = self.accounts[slot as usize];
+        self.accounts[prev as usize].next = next;
+        self.accounts[next as usize].prev = prev;
         list.head = select_unpredictable(prev == NONE, next, list.head);
         list.tail = select_unpredictable(next == NONE, prev, list.tail);
         list.len -= 1;
@@ -342,37 +348,48 @@ impl Orders {
         self.hot_mut(slot).time = time;
     }
 
-    /// Sends an order to the back of a queue at another price; the links of all orders, to put it there.
+    /// Sends an order to the back of a queue at another price; the queues, to put it there.
     #[inline(always)]
-    pub(crate) fn rejoin(&mut self, slot: Slot, ticks: u32) -> &mut [Hot] {
+    pub(crate) fn rejoin(&mut self, slot: Slot, ticks: u32) -> &mut [Link] {
         self.clock += 1;
         self.hash.mark(slot as usize);
         let hot = &mut self.hot[slot as usize];
         (hot.ticks, hot.time) = (ticks, self.clock);
-        &mut self.hot
+        &mut self.queues
     }
 
-    /// Marks an order that was just opened as being in a queue, at the back.
+    /// Marks an order that was just opened as being in a queue, at the back; the queues, to put it there.
     #[inline(always)]
-    pub(crate) fn queued(&mut self, slot: Slot) {
+    pub(crate) fn join(&mut self, slot: Slot) -> &mut [Link] {
         self.clock += 1;
-        let time = self.clock;
-        let hot = self.link_mut(slot);
-        hot.time = time;
+        let hot = &mut self.hot[slot as usize];
+        hot.time = self.clock;
         hot.flags.0 |= Flags::QUEUED | Flags::BOOKED;
+        &mut self.queues
     }
 
     /// Slots of an account's orders, oldest first.
     pub(crate) fn of_account<'a>(&'a self, list: &OrderList) -> impl Iterator<Item = Slot> + 'a {
         let some = |slot: Slot| (slot != NONE).then_some(slot);
-        std::iter::successors(some(list.head), move |slot| some(self.neighbours[*slot as usize].next))
+        std::iter::successors(some(list.head), move |slot| some(self.accounts[*slot as usize].next))
     }
 
     /// Reads an order's lines of memory; what it returns means nothing.
     #[inline]
     pub(crate) fn touch(&self, slot: Slot) -> u64 {
-        let neighbours = self.neighbours.get(slot as usize).map_or(0, |neighbours| u64::from(neighbours.next));
-        self.hot.get(slot as usize).map_or(0, |hot| hot.time) ^ neighbours
+        let link = |links: &[Link]| links.get(slot as usize).map_or(0, |link| u64::from(link.next));
+        self.hot.get(slot as usize).map_or(0, |hot| hot.time) ^ link(&self.queues) ^ link(&self.accounts)
+    }
+
+    /// Reads the links of the order's neighbours; what it returns means nothing.
+    #[inline]
+    pub(crate) fn touch_neighbours(&self, slot: Slot) -> u64 {
+        let of = |links: &[Link]| {
+            let Some(own) = links.get(slot as usize) else { return 0 };
+            let read = |slot: Slot| links.get(slot as usize).map_or(0, |link| u64::from(link.next));
+            read(own.next) ^ read(own.prev)
+        };
+        of(&self.queues) ^ of(&self.accounts)
     }
 
     /// Slots of all orders.
@@ -418,7 +435,7 @@ impl Orders {
 
     /// The order as a reader outside sees it.
     pub(crate) fn view(&self, slot: Slot, tick: Price) -> crate::OpenOrder {
-        let (hot, cold) = (self.hot(slot), self.cold(slot));
+        let hot = self.hot(slot);
         let mut effective = None;
         let terms = if hot.flags.has(Flags::ASK) {
             let attributes = self.promises(slot);
@@ -436,7 +453,7 @@ impl Orders {
             price: Price(u64::from(hot.ticks) * tick.0),
             quantity: Quantity(hot.quantity),
             remaining: Quantity(hot.remaining),
-            expires_at: (cold.expires_at.0 != 0).then_some(cold.expires_at),
+            expires_at: (hot.expires_at.0 != 0).then_some(hot.expires_at),
             parked: hot.flags.has(Flags::PARKED),
             terms,
             effective,
@@ -458,7 +475,7 @@ impl Orders {
             latency_ms: hot.latency_ms,
             throughput_tps: hot.throughput_tps,
             flags: Flags(hot.flags.0 & Flags::STATE),
-            expires_at: cold.expires_at,
+            expires_at: hot.expires_at,
             key: cold.key,
             category: cold.category,
             weights: cold.weights,
@@ -478,14 +495,12 @@ impl Orders {
             account: row.account,
             instrument: row.instrument,
             ticks: row.ticks,
-            next: NONE,
-            prev: NONE,
             latency_ms: row.latency_ms,
             throughput_tps: row.throughput_tps,
             flags: Flags(row.flags.0 & Flags::STATE),
+            expires_at: row.expires_at,
         };
         let cold = Cold {
-            expires_at: row.expires_at,
             key: row.key,
             category: row.category,
             weights: row.weights,
@@ -529,14 +544,12 @@ const FREE: (Hot, Cold) = (
         account: AccountId(0),
         instrument: InstrumentId(0),
         ticks: 0,
-        next: NONE,
-        prev: NONE,
         latency_ms: 0,
         throughput_tps: 0,
         flags: Flags(0),
+        expires_at: Timestamp(0),
     },
     Cold {
-        expires_at: Timestamp(0),
         key: KeyId(0),
         category: [0; 3],
         weights: [0; 3],
@@ -545,7 +558,7 @@ const FREE: (Hot, Cold) = (
     },
 );
 
-const ALONE: Neighbours = Neighbours { next: NONE, prev: NONE };
+const ALONE: Link = Link { next: NONE, prev: NONE };
 
 /// Writes the records of an order that is accepted: in place, since a copy made right after its parts were written
 /// stalls the processor.
@@ -591,10 +604,9 @@ fn write_records(hot: &mut Hot, cold: &mut Cold, id: u64, new: &NewOrder, key: K
     hot.account = new.account;
     hot.instrument = new.instrument;
     hot.ticks = ticks;
-    (hot.next, hot.prev) = (NONE, NONE);
     (hot.latency_ms, hot.throughput_tps) = (latency_ms, throughput_tps);
     hot.flags = Flags(flags);
-    cold.expires_at = expires_at;
+    hot.expires_at = expires_at;
     cold.key = key;
     cold.category = category;
     cold.weights = weights;

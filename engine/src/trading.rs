@@ -280,7 +280,7 @@ impl Engine {
         let hot = self.orders.hot(slot);
         let (id, account, flags) = (OrderId(hot.id), hot.account, hot.flags);
         if flags.has(Flags::DATED) {
-            self.deadlines.clear(self.orders.cold(slot).expires_at, Deadline::Order(id));
+            self.deadlines.clear(self.orders.hot(slot).expires_at, Deadline::Order(id));
         }
         if flags.side() == Side::Bid {
             self.release(account, self.orders.key(slot), self.held_by(slot), events);

@@ -146,6 +146,6 @@ impl Engine {
     pub fn touch_around(&self, order: OrderId) -> u64 {
         let Some(slot) = self.orders.find(order) else { return 0 };
         let hot = self.orders.hot(slot);
-        self.market(hot.instrument).book.touch(&self.orders, hot)
+        self.market(hot.instrument).book.touch(hot) ^ self.orders.touch_neighbours(slot)
     }
 }
