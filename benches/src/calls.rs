@@ -10,8 +10,8 @@
 use crate::market;
 use crate::random::Random;
 use gollem_engine::{
-    AccountId, Amount, Command, Constraints, Engine, Event, Events, Input, OrderId, PayoutId, Preference, StateHash, Terms,
-    Timestamp, Trade,
+    AccountId, Amount, Command, Constraints, Engine, Event, Events, Input, OrderId, PayoutId, Preference, StateHash,
+    Terms, Timestamp, Trade,
 };
 use serde::Serialize;
 use std::collections::VecDeque;

@@ -10,16 +10,16 @@ use crate::workload::{Header, Kind, Op, Side, TimeInForce, Trade};
 use anyhow::{Context, ensure};
 use gollem_engine::naive::Twin;
 use gollem_engine::{
-    self as engine, AccountId, Amount, Attributes, Capacity, Command, Constraints, Engine, Event, Events, Input, InstrumentId,
-    InstrumentSpec, KeyId, NewOrder, OrderId, Preference, Price, Quantity, Reference, Replacement, SelfTrade, Symbol,
-    Terms, Timestamp, TokenWeights, limits,
+    self as engine, AccountId, Amount, Attributes, Capacity, Command, Constraints, Engine, Event, Events, Input,
+    InstrumentId, InstrumentSpec, KeyId, NewOrder, OrderId, Preference, Price, Quantity, Reference, Replacement,
+    SelfTrade, Symbol, Terms, Timestamp, TokenWeights, limits, prefetch,
 };
 
 /// How many operations ahead the driver looks up an order's number, the engine reads the order, and the engine reads
 /// what is around the order.
-const FAR: usize = 24;
-const NEAR: usize = 16;
-const NEXT: usize = 8;
+const FAR: usize = 8;
+const NEAR: usize = 4;
+const NEXT: usize = 2;
 
 /// Open orders from which on looking ahead pays; below, it costs more than it saves.
 const LARGE: u64 = 50_000;
@@ -43,17 +43,17 @@ pub(crate) trait Exchange: Sized {
     /// See [`Engine::apply`].
     fn apply(&mut self, input: &Input, events: &mut Events);
 
-    /// See [`Engine::touch`]; the twin does not look ahead.
+    /// See [`Engine::prefetch`]; the twin does not look ahead.
     #[inline(always)]
-    fn touch(&self, _account: AccountId, _order: OrderId) -> u64 {
-        0
-    }
+    fn prefetch(&self, _account: AccountId, _order: OrderId) {}
 
-    /// See [`Engine::touch_around`].
+    /// See [`Engine::prefetch_around`].
     #[inline(always)]
-    fn touch_around(&self, _order: OrderId) -> u64 {
-        0
-    }
+    fn prefetch_around(&self, _account: AccountId, _order: OrderId) {}
+
+    /// See [`Engine::prefetch_limit`].
+    #[inline(always)]
+    fn prefetch_limit(&self, _side: engine::Side, _limit: Price) {}
 
     /// What must hold at the end.
     ///
@@ -78,13 +78,18 @@ impl Exchange for Engine {
     }
 
     #[inline(always)]
-    fn touch(&self, account: AccountId, order: OrderId) -> u64 {
-        Engine::touch(self, account, order)
+    fn prefetch(&self, account: AccountId, order: OrderId) {
+        Engine::prefetch(self, account, order);
     }
 
     #[inline(always)]
-    fn touch_around(&self, order: OrderId) -> u64 {
-        Engine::touch_around(self, order)
+    fn prefetch_around(&self, account: AccountId, order: OrderId) {
+        Engine::prefetch_around(self, account, order);
+    }
+
+    #[inline(always)]
+    fn prefetch_limit(&self, side: engine::Side, limit: Price) {
+        Engine::prefetch_limit(self, InstrumentId(1), side, limit);
     }
 
     fn check(&self) -> anyhow::Result<()> {
@@ -208,11 +213,20 @@ impl<X: Exchange> Subject for Driver<X> {
         if !self.large {
             return;
         }
+        if let Some(op) = upcoming.get(FAR) {
+            prefetch(&self.known, op.id as usize);
+        }
         let order = |op: &Op| self.known[op.id as usize].order;
-        let far = upcoming.get(FAR).map_or(0, |op| order(op).0);
-        let near = upcoming.get(NEAR).map_or(0, |op| self.engine.touch(AccountId(op.user), order(op)));
-        let next = upcoming.get(NEXT).map_or(0, |op| self.engine.touch_around(order(op)));
-        std::hint::black_box(far ^ near ^ next);
+        if let Some(op) = upcoming.get(NEAR) {
+            self.engine.prefetch(AccountId(op.user), order(op));
+        }
+        if let Some(op) = upcoming.get(NEXT) {
+            let side = if op.side == Side::Bid { engine::Side::Bid } else { engine::Side::Ask };
+            match op.kind {
+                Kind::Place => self.engine.prefetch_limit(side, self.price(op.price)),
+                Kind::Move | Kind::Reduce | Kind::Cancel => self.engine.prefetch_around(AccountId(op.user), order(op)),
+            }
+        }
     }
 
     fn check(&self) -> anyhow::Result<()> {

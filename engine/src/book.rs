@@ -205,7 +205,14 @@ impl Book {
 
     /// Takes an order out of a queue; it stays marked as being in the book and in the queues.
     #[inline(always)]
-    pub(crate) fn leave_queue(&mut self, queues: &mut [Link], side: Side, ticks: u32, slot: Slot, units: u64) -> Totals {
+    pub(crate) fn leave_queue(
+        &mut self,
+        queues: &mut [Link],
+        side: Side,
+        ticks: u32,
+        slot: Slot,
+        units: u64,
+    ) -> Totals {
         let key = self.key(side, ticks);
         self.side_mut(side).remove(queues, key, slot, units)
     }
@@ -230,6 +237,13 @@ impl Book {
             self.index_mut(orders, slot).grow(entry, remaining, |slot| orders.hot(slot).time);
         }
         self.side_mut(side).resize(key, before, remaining)
+    }
+
+    /// Changes the units of an order in a queue; returns its level's new totals.
+    #[inline(always)]
+    pub(crate) fn resize_queued(&mut self, side: Side, ticks: u32, from: u64, to: u64) -> Totals {
+        let key = self.key(side, ticks);
+        self.side_mut(side).resize(key, from, to)
     }
 
     /// Moves an order from the queue of one price to the back of another's; returns both levels' new totals.
@@ -433,12 +447,10 @@ impl Book {
         ladder.used().map(row).collect()
     }
 
-    /// Reads the line of memory with the order's level, so that it is on its way before it is needed. What it returns
-    /// means nothing.
+    /// Asks for a level.
     #[inline]
-    pub(crate) fn touch(&self, hot: &Hot) -> u64 {
-        let side = hot.flags.side();
-        self.side(side).totals(self.key(side, hot.ticks)).quantity
+    pub(crate) fn prefetch(&self, side: Side, ticks: u32) {
+        self.side(side).prefetch(self.key(side, ticks));
     }
 }
 

@@ -123,7 +123,7 @@ impl Engine {
             self.meet_deadlines(input.at, events);
         }
         match &input.command {
-            Command::ReplaceOrder(change) if self.move_express(change, events) => {}
+            Command::ReplaceOrder(change) if self.replace_express(change, events) => {}
             Command::PlaceOrder(new) if self.place_express(new, input.at, events) => {}
             Command::CancelOrder { account, order } if self.cancel_express(*account, *order, events) => {}
             command => self.apply_in_full(command, input.at, events),

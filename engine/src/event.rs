@@ -2,9 +2,9 @@
 //! each event carries what a view needs without asking the engine.
 
 use crate::{
-    AccountId, Amount, ContractId, CreditPolicy, InstrumentField, InstrumentId, InstrumentSpec,
-    InstrumentState, KeyId, KeyLimits, NewOrder, Order, OrderId, Outcome, PayoutId, PayoutPolicy, Price, Quantity,
-    Reference, Side, Timer, Timestamp, Transfer,
+    AccountId, Amount, ContractId, CreditPolicy, InstrumentField, InstrumentId, InstrumentSpec, InstrumentState, KeyId,
+    KeyLimits, NewOrder, Order, OrderId, Outcome, PayoutId, PayoutPolicy, Price, Quantity, Reference, Side, Timer,
+    Timestamp, Transfer,
 };
 use bincode::{Decode, Encode};
 

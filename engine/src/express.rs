@@ -11,17 +11,26 @@ use crate::ids::dense_index;
 use crate::ledger::held;
 use crate::limits::{OPEN_CONTRACTS_MAX, OPEN_CONTRACTS_PER_ACCOUNT_MAX, OPEN_ORDERS_MAX, OPEN_ORDERS_PER_ACCOUNT_MAX};
 use crate::{
-    AccountId, CloseReason, Engine, Events, InstrumentState, KeyId, NewOrder, OrderId, Preference, Replacement, Side,
-    Terms, TimeInForce, Timestamp,
+    AccountId, CloseReason, Engine, Events, InstrumentState, KeyId, NewOrder, OrderId, Preference, Price, Quantity,
+    Replacement, Side, Terms, TimeInForce, Timestamp,
 };
 
 impl Engine {
+    /// Moves an order that waits in a queue, or lowers its quantity.
+    #[inline(always)]
+    pub(crate) fn replace_express(&mut self, replacement: &Replacement, events: &mut Events) -> bool {
+        let Replacement { account, order, .. } = *replacement;
+        match (replacement.limit, replacement.quantity) {
+            (Some(limit), None) => self.move_express(account, order, limit, events),
+            (None, Some(quantity)) => self.shrink_express(account, order, quantity, events),
+            _ => false,
+        }
+    }
+
     /// Moves an order that waits in a queue to another price where it meets nobody.
     #[inline(never)]
-    pub(crate) fn move_express(&mut self, replacement: &Replacement, events: &mut Events) -> bool {
+    fn move_express(&mut self, account: AccountId, order: OrderId, limit: Price, events: &mut Events) -> bool {
         let Engine { orders, markets, ledger, .. } = self;
-        let (Some(limit), None) = (replacement.limit, replacement.quantity) else { return false };
-        let (account, order) = (replacement.account, replacement.order);
         let Some((slot, hot)) = orders.own(account, order) else { return false };
         let (flags, instrument, from, units, quantity) =
             (hot.flags, hot.instrument, hot.ticks, hot.remaining, hot.quantity);
@@ -54,6 +63,38 @@ impl Engine {
             *third = held(account, more);
             *fourth = market.level(instrument, side, to, joined);
             events.add(4);
+        }
+        true
+    }
+
+    /// Lowers the quantity of an order that waits in a queue, to more than what is filled.
+    #[inline(never)]
+    fn shrink_express(&mut self, account: AccountId, order: OrderId, total: Quantity, events: &mut Events) -> bool {
+        let Engine { orders, markets, ledger, .. } = self;
+        let Some((slot, hot)) = orders.own(account, order) else { return false };
+        let (flags, instrument, ticks, units, quantity) =
+            (hot.flags, hot.instrument, hot.ticks, hot.remaining, hot.quantity);
+        let Some(market) = dense_index(instrument.0).and_then(|index| markets.get_mut(index)) else { return false };
+        let filled = quantity - units;
+        if !flags.is_plain_queued()
+            || market.state == InstrumentState::Halted
+            || total.0 <= filled
+            || total.0 >= quantity
+            || market.check_quantity(total).is_err()
+        {
+            return false;
+        }
+        let (side, left) = (flags.side(), total.0 - filled);
+        let hot = orders.hot_mut(slot);
+        (hot.quantity, hot.remaining) = (total.0, left);
+        let totals = market.book.resize_queued(side, ticks, units, left);
+        let [first, second] = events.room();
+        *first = market.replaced(order, ticks, total.0, left);
+        *second = market.level(instrument, side, ticks, totals);
+        events.add(2);
+        if side == Side::Bid {
+            let freed = market.held(ticks, units).0 - market.held(ticks, left).0;
+            ledger.transfer_held(account, -freed, events);
         }
         true
     }

@@ -13,6 +13,7 @@
 //! of its orders' times.
 
 use crate::orders::{Link, NONE, Orders, Slot};
+use crate::prefetch::prefetch;
 use std::hint::select_unpredictable;
 
 /// The key of no level.
@@ -173,6 +174,12 @@ impl Ladder {
             self.best = if self.orders == 0 { NO_KEY } else { self.queued.next(key) };
         }
         totals
+    }
+
+    /// Asks for a level.
+    #[inline]
+    pub(crate) fn prefetch(&self, key: u32) {
+        prefetch(&self.levels, (self.directory[(key / PAGE) as usize] | key % PAGE) as usize);
     }
 
     /// First order of a level's queue.

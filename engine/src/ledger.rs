@@ -8,6 +8,7 @@ use crate::fingerprint::{Section, TableHash, hash_row};
 use crate::ids::dense_index;
 use crate::limits::ACCOUNT_ATOMS_MAX;
 use crate::orders::OrderList;
+use crate::prefetch::prefetch;
 use crate::{AccountId, Amount, Event, Events, invariant};
 use bincode::{Decode, Encode};
 
@@ -173,6 +174,12 @@ impl Ledger {
     pub(crate) fn account_mut(&mut self, account: AccountId) -> &mut Account {
         let index = dense_index(account.0).and_then(|index| self.accounts.get_mut(index));
         invariant(index, "orders and contracts belong to known accounts")
+    }
+
+    /// Asks for an account's record.
+    #[inline]
+    pub(crate) fn prefetch(&self, account: AccountId) {
+        prefetch(&self.accounts, account.0.wrapping_sub(1) as usize);
     }
 
     /// An account's balances.

@@ -7,7 +7,7 @@
 //! Deliberately absent: I/O (a snapshot goes to, and comes from, a stream that is given), clocks, randomness, floats,
 //! threads, hash-ordered iteration, JSON. Time enters only as the stamp of an [`Input`]. Nothing here returns an error
 //! for a bad command: a refusal is an [`Event::Rejected`] with its reason.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 #![deny(clippy::float_arithmetic, clippy::wildcard_enum_match_arm, clippy::iter_over_hash_type)]
 
 mod answers;
@@ -37,6 +37,7 @@ mod order;
 mod orders;
 mod pareto;
 mod payout;
+mod prefetch;
 mod provider;
 mod quote;
 mod replace;
@@ -64,6 +65,7 @@ pub use order::{
     Attributes, Constraints, GpuClass, Order, Precision, Preference, Region, SelfTrade, Side, Terms, TimeInForce,
 };
 pub use payout::Payout;
+pub use prefetch::prefetch;
 pub use quote::{Candidate, Verdict};
 pub use snapshot::SnapshotError;
 pub use views::OpenOrder;

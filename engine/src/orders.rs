@@ -6,6 +6,7 @@
 
 use crate::fingerprint::{Section, TableHash, hash_row};
 use crate::ids::{slot_of, slotted_id};
+use crate::prefetch::prefetch;
 use crate::slots::{Slots, set_aside};
 use crate::{
     AccountId, Attributes, Constraints, GpuClass, InstrumentId, KeyId, NewOrder, OrderId, Precision, Preference, Price,
@@ -73,7 +74,8 @@ pub(crate) struct Cold {
     pub(crate) promised_throughput_tps: u32,
 }
 
-const _: () = assert!(size_of::<Hot>() == 64 && size_of::<Cold>() == 24 && size_of::<Link>() == 8, "104 bytes an order");
+const _: () =
+    assert!(size_of::<Hot>() == 64 && size_of::<Cold>() == 24 && size_of::<Link>() == 8, "104 bytes an order");
 
 /// Yes-or-no facts and small enums of an order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
@@ -374,22 +376,29 @@ impl Orders {
         std::iter::successors(some(list.head), move |slot| some(self.accounts[*slot as usize].next))
     }
 
-    /// Reads an order's lines of memory; what it returns means nothing.
+    /// Asks for the records of the order in that slot.
     #[inline]
-    pub(crate) fn touch(&self, slot: Slot) -> u64 {
-        let link = |links: &[Link]| links.get(slot as usize).map_or(0, |link| u64::from(link.next));
-        self.hot.get(slot as usize).map_or(0, |hot| hot.time) ^ link(&self.queues) ^ link(&self.accounts)
+    pub(crate) fn prefetch(&self, slot: usize) {
+        prefetch(&self.hot, slot);
+        prefetch(&self.queues, slot);
     }
 
-    /// Reads the links of the order's neighbours; what it returns means nothing.
+    /// Asks for the records of the order that is placed next.
     #[inline]
-    pub(crate) fn touch_neighbours(&self, slot: Slot) -> u64 {
-        let of = |links: &[Link]| {
-            let Some(own) = links.get(slot as usize) else { return 0 };
-            let read = |slot: Slot| links.get(slot as usize).map_or(0, |link| u64::from(link.next));
-            read(own.next) ^ read(own.prev)
-        };
-        of(&self.queues) ^ of(&self.accounts)
+    pub(crate) fn prefetch_next(&self) {
+        let slot = self.slots.next() + 1;
+        self.prefetch(slot);
+        prefetch(&self.cold, slot);
+        prefetch(&self.accounts, slot);
+    }
+
+    /// Asks for the links of its neighbours.
+    #[inline]
+    pub(crate) fn prefetch_neighbours(&self, slot: Slot) {
+        let Link { next, prev } = self.queues[slot as usize];
+        prefetch(&self.queues, next as usize);
+        prefetch(&self.queues, prev as usize);
+        prefetch(&self.accounts, slot as usize);
     }
 
     /// Slots of all orders.
@@ -549,13 +558,7 @@ const FREE: (Hot, Cold) = (
         flags: Flags(0),
         expires_at: Timestamp(0),
     },
-    Cold {
-        key: KeyId(0),
-        category: [0; 3],
-        weights: [0; 3],
-        promised_latency_ms: 0,
-        promised_throughput_tps: 0,
-    },
+    Cold { key: KeyId(0), category: [0; 3], weights: [0; 3], promised_latency_ms: 0, promised_throughput_tps: 0 },
 );
 
 const ALONE: Link = Link { next: NONE, prev: NONE };

@@ -35,6 +35,13 @@ impl Slots {
         slot
     }
 
+    /// Roughly the place that is taken next: while others are taken and given back, it may be another.
+    #[inline]
+    pub(crate) fn next(&self) -> usize {
+        let word = self.lowest * 64 + self.full.get(self.lowest).map_or(0, |full| full.trailing_ones() as usize);
+        word * 64 + self.taken.get(word).map_or(0, |taken| taken.trailing_ones() as usize)
+    }
+
     /// Takes that very place, which is free; for restoring a table.
     pub(crate) fn take_at(&mut self, slot: usize) {
         while self.full.len() <= slot / 4_096 {

@@ -133,19 +133,29 @@ impl Engine {
         market.map_or(Vec::new(), |market| market.book.levels(side, market.spec().tick))
     }
 
-    /// Reads the memory that a command of this account on this order will read, so that it is on its way before it is
-    /// needed: called some commands ahead. What it returns means nothing.
+    /// Asks for the memory that a command of this account on this order reads first. To be called some commands ahead.
     #[inline]
-    pub fn touch(&self, account: AccountId, order: OrderId) -> u64 {
-        let balance = self.ledger.balance(account).map_or(0, |balance| balance.available.0 as u64);
-        self.orders.touch(slot_named(order.0) as Slot) ^ balance
+    pub fn prefetch(&self, account: AccountId, order: OrderId) {
+        self.ledger.prefetch(account);
+        self.orders.prefetch(slot_named(order.0));
     }
 
-    /// The same for what the first call found: the neighbours and the level of the order.
+    /// The same for what it reads then: the neighbours and the level of the order. To be called when what the first call
+    /// asked for is there, and still some commands ahead.
     #[inline]
-    pub fn touch_around(&self, order: OrderId) -> u64 {
-        let Some(slot) = self.orders.find(order) else { return 0 };
-        let hot = self.orders.hot(slot);
-        self.market(hot.instrument).book.touch(hot) ^ self.orders.touch_neighbours(slot)
+    pub fn prefetch_around(&self, account: AccountId, order: OrderId) {
+        let Some((slot, hot)) = self.orders.own(account, order) else { return };
+        self.market(hot.instrument).book.prefetch(hot.flags.side(), hot.ticks);
+        self.orders.prefetch_neighbours(slot);
+    }
+
+    /// The same for an order that is placed or moved to that limit.
+    #[inline]
+    pub fn prefetch_limit(&self, instrument: InstrumentId, side: Side, limit: Price) {
+        let market = crate::ids::dense_index(instrument.0).and_then(|index| self.markets.get(index));
+        if let Some((market, ticks)) = market.and_then(|market| Some((market, market.good_limit(limit)?))) {
+            market.book.prefetch(side, ticks);
+        }
+        self.orders.prefetch_next();
     }
 }

@@ -3,9 +3,9 @@
 use super::write::Chunks;
 use super::*;
 use crate::orders::OrderRow;
-use crate::{Events, 
-    AccountId, Attributes, Balance, Command, Engine, Input, InstrumentId, InstrumentSpec, InstrumentState, KeyId,
-    NewOrder, Price, Quantity, SelfTrade, Symbol, Terms, TimeInForce, TokenWeights,
+use crate::{
+    AccountId, Attributes, Balance, Command, Engine, Events, Input, InstrumentId, InstrumentSpec, InstrumentState,
+    KeyId, NewOrder, Price, Quantity, SelfTrade, Symbol, Terms, TimeInForce, TokenWeights,
 };
 
 /// One account with one ask.
