@@ -9,8 +9,9 @@
 //! The book knows slots; the orders themselves live in [`Orders`]. A bid may rest above an ask that its constraints
 //! exclude, so best bid may exceed best ask.
 
+use crate::flags::Flags;
 use crate::ladder::{Ladder, NO_KEY, Totals};
-use crate::orders::{Flags, Hot, Link, Orders, Slot};
+use crate::orders::{Hot, Link, Orders, Slot};
 use crate::pareto::{Entry, ParetoIndex, Query, Rank};
 use crate::{Attributes, Preference, Price, Quantity, Side};
 use std::cmp::Reverse;

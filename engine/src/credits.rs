@@ -4,11 +4,11 @@
 //! taken back after it was spent. Purchases repay it first.
 
 use crate::engine::Policies;
+use crate::flags::Flags;
 use crate::limits::{
     ACCOUNT_ATOMS_MAX, GUARD_RAIL_MINUTES, LIMITED_KEYS_PER_ACCOUNT_MAX, OVERAGE_ATOMS_MAX, PURCHASE_ATOMS_MAX,
     PURCHASE_ATOMS_MIN,
 };
-use crate::orders::Flags;
 use crate::spending::KeySpending;
 use crate::{
     AccountId, Amount, CloseReason, Contract, CreditPolicy, Engine, Event, Events, KeyId, KeyLimits, LedgerAccount,

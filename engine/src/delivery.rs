@@ -2,9 +2,9 @@
 
 use crate::contracts::Contract;
 use crate::deadlines::Deadline;
+use crate::flags::Flags;
 use crate::ids::dense_index;
 use crate::limits::{ACCOUNT_ATOMS_MAX, PAYOUT_THRESHOLD_ATOMS};
-use crate::orders::Flags;
 use crate::{
     AccountId, Amount, ContractId, DeliveryReport, Engine, Event, Events, Expiry, InstrumentId, InstrumentSpec,
     LedgerAccount, OrderId, Quantity, RejectReason, Timestamp, Transfer, TransferCode, invariant,

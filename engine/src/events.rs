@@ -98,3 +98,33 @@ impl<'a> IntoIterator for &'a Events {
         self.iter()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{AccountId, OrderId, event::rested};
+
+    fn opened(account: u32) -> Event {
+        Event::AccountOpened { account: AccountId(account) }
+    }
+
+    #[test]
+    fn events_are_those_that_were_told_since_they_were_cleared() {
+        let mut events = Events::with_capacity(3);
+        assert!(events.is_empty(), "memory is not events");
+        for round in 0..3 {
+            (0..40).for_each(|account| events.push(opened(account + round)));
+            let [first, second, _] = events.room();
+            (*first, *second) = (rested(OrderId(7), 1), rested(OrderId(8), 2));
+            events.add(2);
+            assert_eq!(events.len(), 42);
+            assert_eq!(events[..40], (0..40).map(|account| opened(account + round)).collect::<Vec<_>>());
+            assert_eq!(events[40..], [rested(OrderId(7), 1), rested(OrderId(8), 2)], "the third was not added");
+            events.clear();
+            assert!(events.is_empty());
+        }
+        events.push(opened(1));
+        assert_eq!(events.take(), [opened(1)]);
+        assert!(events.is_empty() && events.take().is_empty());
+    }
+}

@@ -93,7 +93,7 @@ impl Ladder {
 
     /// The totals of that key.
     pub(crate) fn totals(&self, key: u32) -> Totals {
-        self.level(key).totals()
+        self.levels[self.at(key)].totals()
     }
 
     /// Counts an order in that waits elsewhere; returns its level's new totals.
@@ -125,19 +125,20 @@ impl Ladder {
         level.totals()
     }
 
+    /// Where the level of a key is, on the page that is always empty if it has none of its own.
     #[inline(always)]
-    fn level(&self, key: u32) -> &Level {
-        &self.levels[(self.directory[(key / PAGE) as usize] | key % PAGE) as usize] // Pages start at multiples of 64.
+    fn at(&self, key: u32) -> usize {
+        (self.directory[(key / PAGE) as usize] | (key % PAGE)) as usize // Pages start at multiples of 64.
     }
 
-    /// The same to change, on a page of its own.
+    /// The level of a key to change, on a page of its own.
     #[inline(always)]
     fn own_level(&mut self, key: u32) -> &mut Level {
         let page = &mut self.directory[(key / PAGE) as usize];
         if *page == 0 {
             *page = new_page(&mut self.levels);
         }
-        &mut self.levels[(*page | key % PAGE) as usize]
+        &mut self.levels[(*page | (key % PAGE)) as usize]
     }
 
     /// Puts an order of so many units at the back of its level's queue; returns the level's new totals.
@@ -162,7 +163,8 @@ impl Ladder {
         let Link { prev, next } = queues[slot as usize];
         queues[prev as usize].next = next;
         queues[next as usize].prev = prev;
-        let level = &mut self.levels[(self.directory[(key / PAGE) as usize] | key % PAGE) as usize];
+        let at = self.at(key);
+        let level = &mut self.levels[at];
         let totals = Totals { quantity: level.quantity - units, orders: level.orders - 1 };
         let head = select_unpredictable(prev == NONE, next, level.head);
         let tail = select_unpredictable(next == NONE, prev, level.tail);
@@ -179,13 +181,13 @@ impl Ladder {
     /// Asks for a level.
     #[inline]
     pub(crate) fn prefetch(&self, key: u32) {
-        prefetch(&self.levels, (self.directory[(key / PAGE) as usize] | key % PAGE) as usize);
+        prefetch(&self.levels, self.at(key));
     }
 
     /// First order of a level's queue.
     #[inline(always)]
     pub(crate) fn head(&self, key: u32) -> Slot {
-        self.level(key).head
+        self.levels[self.at(key)].head
     }
 
     /// Keys with orders, best first.

@@ -359,7 +359,7 @@ mod tests {
     fn a_transfer_moves_and_never_makes_money() {
         let mut ledger = Ledger::default();
         let alice = ledger.open();
-        let mut events = Vec::new();
+        let mut events = Events::new();
         let buy = Transfer {
             debit: LedgerAccount::External,
             credit: LedgerAccount::Available(alice),
@@ -368,7 +368,7 @@ mod tests {
         };
         ledger.transfer(buy, &mut events);
         ledger.transfer(Transfer { amount: Amount::ZERO, ..buy }, &mut events);
-        assert_eq!(events, [Event::Transferred(buy)], "a zero amount moves nothing and says nothing");
+        assert_eq!(*events, [Event::Transferred(buy)], "a zero amount moves nothing and says nothing");
         assert_eq!(ledger.balance(alice).unwrap().available, Amount(500));
         assert_eq!(ledger.sum(), 0);
     }
@@ -384,6 +384,6 @@ mod tests {
             amount: Amount(1),
             code: TransferCode::Hold,
         };
-        ledger.transfer(spend, &mut Vec::new());
+        ledger.transfer(spend, &mut Events::new());
     }
 }

@@ -23,6 +23,7 @@ mod event;
 mod events;
 mod express;
 mod fingerprint;
+mod flags;
 mod ids;
 mod instrument;
 mod ladder;
@@ -40,6 +41,7 @@ mod payout;
 mod prefetch;
 mod provider;
 mod quote;
+mod refusal;
 mod replace;
 mod slots;
 mod snapshot;
@@ -54,7 +56,7 @@ pub use command::{
 };
 pub use contracts::Contract;
 pub use engine::{Capacity, Engine};
-pub use event::{Breaker, CloseReason, Event, Expiry, KeyLimit, Miss, OrderAnswer, RejectReason, Trade};
+pub use event::{Breaker, CloseReason, Event, Expiry, Miss, OrderAnswer, Trade};
 pub use events::Events;
 pub use fingerprint::StateHash;
 pub use ids::{AccountId, ClientOrderId, ContractId, InstrumentId, KeyId, OrderId, PayoutId, Reference, Timestamp};
@@ -67,6 +69,7 @@ pub use order::{
 pub use payout::Payout;
 pub use prefetch::prefetch;
 pub use quote::{Candidate, Verdict};
+pub use refusal::{KeyLimit, RejectReason};
 pub use snapshot::SnapshotError;
 pub use views::OpenOrder;
 

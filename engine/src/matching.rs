@@ -7,7 +7,8 @@
 use crate::book::{Demand, Offer};
 use crate::deadlines::Deadline;
 use crate::event::closed;
-use crate::orders::{Flags, Slot};
+use crate::flags::Flags;
+use crate::orders::Slot;
 use crate::{
     AccountId, Amount, Breaker, CloseReason, Contract, Engine, Event, Events, InstrumentState, NewOrder, OrderId,
     Preference, Quantity, SelfTrade, Side, TimeInForce, Timestamp, Trade, invariant,

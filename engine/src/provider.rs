@@ -2,8 +2,9 @@
 //! deliveries fail out of the book.
 
 use crate::deadlines::Deadline;
+use crate::flags::Flags;
 use crate::limits::{BREAKER_COOL_DOWN_NS, BREAKER_FAILURES, BREAKER_PROBES};
-use crate::orders::{Flags, Slot};
+use crate::orders::Slot;
 use crate::{
     AccountId, Breaker, DeliveryReport, Engine, Event, Events, InstrumentId, Outcome, RejectReason, Timestamp,
 };

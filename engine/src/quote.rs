@@ -9,9 +9,10 @@
 //! an ask asks as a bid without demands.
 
 use crate::book::{Demand, category_accepted, preference_rank};
+use crate::flags::Flags;
 use crate::ids::dense_index;
 use crate::market::Market;
-use crate::orders::{Flags, Hot, Slot};
+use crate::orders::{Hot, Slot};
 use crate::trading::demand;
 use crate::{
     AccountId, Engine, GpuClass, InstrumentState, NewOrder, OrderId, Precision, Preference, Price, Quantity, Region,

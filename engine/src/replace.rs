@@ -1,8 +1,9 @@
 //! Replacing an open order: a smaller quantity keeps its place, anything else arrives anew.
 
+use crate::flags::Flags;
 use crate::ids::dense_index;
 use crate::matching::End;
-use crate::orders::{Flags, Slot};
+use crate::orders::Slot;
 use crate::trading::Hold;
 use crate::{
     Amount, CloseReason, Engine, Events, InstrumentState, KeyId, OrderId, Quantity, RejectReason, Replacement, Side,

@@ -1,8 +1,8 @@
 //! Timers an account keeps pushing ahead of itself: when it falls silent, its orders are cancelled.
 
 use crate::deadlines::Deadline;
+use crate::flags::Flags;
 use crate::limits::TIMER_NS_MAX;
-use crate::orders::Flags;
 use crate::{AccountId, CloseReason, Engine, Event, Events, RejectReason, Timer, Timestamp};
 
 impl Engine {

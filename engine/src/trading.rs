@@ -6,11 +6,12 @@
 use crate::book::{Demand, Offer};
 use crate::deadlines::Deadline;
 use crate::event::{accepted, closed, rested};
+use crate::flags::Flags;
 use crate::limits::{
     ACCOUNT_ATOMS_MAX, OPEN_CONTRACTS_MAX, OPEN_CONTRACTS_PER_ACCOUNT_MAX, OPEN_ORDERS_MAX, OPEN_ORDERS_PER_ACCOUNT_MAX,
 };
 use crate::matching::End;
-use crate::orders::{Flags, Slot};
+use crate::orders::Slot;
 use crate::{
     AccountId, Amount, Balance, CloseReason, CreditPolicy, Engine, Event, Events, InstrumentId, InstrumentState, KeyId,
     LedgerAccount, Miss, NewOrder, OrderAnswer, OrderId, Preference, Quantity, RejectReason, Side, Terms, TimeInForce,

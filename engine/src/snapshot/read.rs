@@ -3,10 +3,11 @@
 use super::{CHUNK_BYTES_MAX, CHUNK_HEADER_BYTES, Header, MAGIC, Part, ROW_BYTES_MAX, SnapshotError, VERSION, check};
 use crate::deadlines::Deadline;
 use crate::engine::Capacity;
+use crate::flags::Flags;
 use crate::ids::{SLOT_BITS, dense_index};
 use crate::limits::{ACCOUNTS_MAX, INSTRUMENTS_MAX, OPEN_ORDERS_MAX, OPEN_ORDERS_PER_ACCOUNT_MAX, QUANTITY_MAX};
 use crate::market::Market;
-use crate::orders::{Flags, OrderRow, Slot, slot_named};
+use crate::orders::{OrderRow, Slot, slot_named};
 use crate::provider::Provider;
 use crate::spending::{KeySpending, SpendingRow};
 use crate::{

@@ -59,7 +59,7 @@ fn with_orders(orders: &[OrderRow], change: impl FnOnce(&mut Header)) -> Vec<u8>
     let mut chunks = Chunks::begin(&mut bytes, VERSION).unwrap();
     chunks.part(Part::Header, [header]).unwrap();
     chunks.part(Part::Accounts, [Balance::default()]).unwrap();
-    let spec = engine.instruments().next().unwrap().1.clone();
+    let spec = *engine.instruments().next().unwrap().1;
     chunks.part(Part::Markets, [(spec, InstrumentState::Open)]).unwrap();
     chunks.part(Part::Orders, orders).unwrap();
     chunks.end().unwrap();
@@ -78,7 +78,7 @@ fn corrupt(bytes: &[u8]) -> String {
 
 #[test]
 fn rows_that_cannot_be_are_refused_even_under_a_good_check() {
-    let row = engine().orders.row(0).unwrap();
+    let row = engine().orders.row(1).unwrap();
     assert!(read(&with_orders(&[row], |_| ())).is_ok());
     let impossible = [
         OrderRow { id: 0, ..row },
@@ -99,7 +99,7 @@ fn rows_that_cannot_be_are_refused_even_under_a_good_check() {
 
 #[test]
 fn whole_bytes_that_make_another_state_are_told_apart() {
-    let row = engine().orders.row(0).unwrap();
+    let row = engine().orders.row(1).unwrap();
     for other in [OrderRow { remaining: 8, ..row }, OrderRow { time: 77, ..row }] {
         let error = read(&with_orders(&[other], |_| ())).unwrap_err();
         assert!(matches!(error, SnapshotError::StateMismatch { expected, .. } if expected == engine().state_hash()));

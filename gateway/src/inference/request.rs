@@ -284,7 +284,7 @@ mod tests {
             lot: Quantity(lot),
             quantity_min: Quantity(quantity_min),
             quantity_max: Quantity(1_000),
-            ..*spec
+            ..spec
         };
         assert_eq!(request.worst_case(&whole_lots(100, 100)).unwrap(), Quantity(worst.0.next_multiple_of(100)));
         assert_eq!(request.worst_case(&whole_lots(1, 800)).unwrap(), Quantity(800), "no less than an order has");
