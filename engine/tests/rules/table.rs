@@ -172,7 +172,7 @@ fn every_file_is_listed_and_every_case_has_a_name_of_its_own() {
 const UNREACHED: [(&str, &str); 1] = [("TooManyAccounts", "needs 4,000,000 accounts")];
 
 fn reasons() -> Vec<&'static str> {
-    let source = include_str!("../../src/event.rs");
+    let source = include_str!("../../src/refusal.rs");
     let (_, rest) = source.split_once("pub enum RejectReason {").expect("the enum");
     let (body, _) = rest.split_once("\n}").expect("its end");
     let variant = |line: &'static str| {
