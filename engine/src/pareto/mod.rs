@@ -10,6 +10,9 @@
 //! | [`block`] | leaves | the same row of bytes, per leaf |
 //! | [`leaf`] | entries | whole-array comparisons |
 //!
+//! Searches are in [`search`] (rank order) and [`score`] (weighted sums), what they find in [`few`]; [`segments`] keeps an
+//! index for each category.
+//!
 //! Quantities prune too: each entry keeps a code of the most it offered, each leaf and block the greatest of them.
 //!
 //! Invariants: entries of equal rank stay in the order of their arrival; every summary is exact for what it summarises

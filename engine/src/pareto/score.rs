@@ -69,16 +69,13 @@ struct Scorer<'a, S, const N: usize> {
 }
 
 impl<S: Source, const N: usize> Scorer<'_, S, N> {
-    /// The highest score that is still wanted among entries of which this ranks first; none if none is.
-    fn most(&self, first: &Entry) -> Option<u64> {
-        self.few.most(self.index.rank.key(first), || self.source.time(first.slot))
-    }
-
     fn search(&mut self, at: usize) {
         let index = self.index;
         let (block, floors) = (&index.blocks[at], index.floors(at));
         let quantity = quantity_code(self.query.quantity);
-        let Some(most) = self.most(&block.leaves()[0].entry(0)) else { return };
+        let Some(most) = self.few.most(index.keys[at], || self.source.time(block.leaves()[0].first_slot())) else {
+            return;
+        };
         let Some(narrow) = self.query.within(most, &floors) else { return };
         if index.most[at] < quantity || !block.frontier().any(narrow.a_max, narrow.b_max) {
             return;
@@ -97,7 +94,8 @@ impl<S: Source, const N: usize> Scorer<'_, S, N> {
                 continue;
             }
             let floors = Floors { price: leaf.price(0), ..floors };
-            let narrow = self.most(&leaf.entry(0)).and_then(|most| self.query.within(most, &floors));
+            let most = self.few.most(leaf.key(0, index.rank), || self.source.time(leaf.first_slot()));
+            let narrow = most.and_then(|most| self.query.within(most, &floors));
             let Some(narrow) = narrow else { return };
             let fitting = leaf.fitting(narrow.a_max, narrow.b_max) & leaf.offering(quantity);
             bits(fitting).for_each(|i| self.offer(&leaf.entry(i)));

@@ -146,7 +146,6 @@ impl<'a> Cursor<'a> {
 impl Iterator for Cursor<'_> {
     type Item = Entry;
 
-    #[inline(always)]
     fn next(&mut self) -> Option<Entry> {
         loop {
             if self.entries != 0 {

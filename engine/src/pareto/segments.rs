@@ -208,8 +208,12 @@ impl Segments {
             limit = few.limit(query);
         }
         for at in self.within(*query) {
+            let (summary, limit) = (&self.summaries[at], few.limit(query));
+            if summary.floors.price > limit || !summary.is_among(accepted) {
+                continue;
+            }
             let last = &self.heads[at][LAST_HEAD];
-            if *last != NO_HEAD && last.price <= few.limit(query) && self.summaries[at].is_among(accepted) {
+            if *last != NO_HEAD && last.price <= limit {
                 let from = few.after().max(Some(standing(last, source)));
                 self.indexes[at].search_from(from, query, source, few);
             }
