@@ -32,8 +32,6 @@ use std::time::Duration;
 
 /// The part of the finds that is made by each preference but price.
 const PREFERENCE_PART: usize = 20;
-/// The part of the matches that is filled or killed.
-const KILL_PART: usize = 400;
 
 /// Measures Pareto matching: finding, taking, placing and cancelling asks that differ in price, latency and throughput.
 ///
@@ -179,7 +177,7 @@ impl Plan {
             tallies.push(phases::finds(exchange, &flow.bids, preference, self.part(part), self.clock)?);
         }
         tallies.extend(phases::trades(exchange, self.case, &flow.bids, self.part(part), self.clock, random)?);
-        tallies.push(phases::fills_or_kills(exchange, &flow.bids, self.part(part * KILL_PART), self.clock)?);
+        tallies.push(phases::fills_or_kills(exchange, &flow.bids, self.part(part), self.clock)?);
         let named = |tally: &Tally| self.measurement(tally, flow.share.name, flow.feasible_per_million);
         Ok(tallies.iter().map(named).collect())
     }

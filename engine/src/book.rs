@@ -2,9 +2,9 @@
 //!
 //! Most books are plain: all asks promise the same, bids demand nothing. Such orders wait in the queues of the
 //! [`Ladder`], in price-time order, found without a search. An ask whose attributes differ from those of the queue (the
-//! book's *main* class, that of the first ask to rest in an empty side) is kept in a [`ParetoIndex`] of its category
-//! (GPU class, region, precision); a bid with demands in one index of bids. A search takes the better of the queue's best
-//! and each index's best, so where an order is kept never matters to the outcome.
+//! book's *main* class, that of the first ask to rest in an empty side) is kept in the [`Segments`], in a [`ParetoIndex`] of
+//! its category (GPU class, region, precision); a bid with demands in one index of bids. A search takes the better of the
+//! queue's best and each index's best, so where an order is kept never matters to the outcome.
 //!
 //! The book knows slots; the orders themselves live in [`Orders`]. A bid may rest above an ask that its constraints
 //! exclude, so best bid may exceed best ask.
@@ -12,7 +12,7 @@
 use crate::flags::Flags;
 use crate::ladder::{Ladder, NO_KEY, Totals};
 use crate::orders::{Hot, Link, Orders, Slot};
-use crate::pareto::{Entry, ParetoIndex, Query, Rank};
+use crate::pareto::{Categories, Entry, Few, ParetoIndex, Query, Rank, Segments, Source, Standing};
 use crate::{Attributes, Preference, Price, Quantity, Side};
 use std::cmp::Reverse;
 
@@ -66,11 +66,9 @@ impl Class {
     }
 }
 
-#[derive(Debug)]
-struct Segment {
-    category: Category,
-    index: ParetoIndex,
-}
+/// Indexed asks that [`Book::visit_asks`] finds at once, at first and at most.
+const FEW_AT_FIRST: usize = 4;
+const FEW_MOST: usize = 64;
 
 /// The resting orders of one instrument.
 #[derive(Debug)]
@@ -80,7 +78,7 @@ pub(crate) struct Book {
     /// By side: bids, asks.
     sides: [Ladder; 2],
     main: Class,
-    segments: Vec<Segment>,
+    segments: Segments,
     demanding: ParetoIndex,
 }
 
@@ -91,7 +89,7 @@ impl Book {
             top,
             sides: [Ladder::new(top), Ladder::new(top)],
             main: Class { latency_ms: 0, throughput_tps: 0, category: 0 },
-            segments: Vec::new(),
+            segments: Segments::default(),
             demanding: ParetoIndex::new(Rank::Time),
         }
     }
@@ -154,8 +152,7 @@ impl Book {
         if queued {
             return self.side_mut(side).push(orders.queues(), key, slot, units);
         }
-        let entry = entry(orders.hot(slot), key, slot);
-        self.index_mut(orders, slot).insert(entry, units);
+        self.index(orders, slot, key, units);
         self.side_mut(side).count_in(key, units)
     }
 
@@ -172,19 +169,36 @@ impl Book {
     }
 
     #[cold]
-    fn index_mut(&mut self, orders: &Orders, slot: Slot) -> &mut ParetoIndex {
-        if orders.hot(slot).flags.side() == Side::Bid {
-            return &mut self.demanding;
+    fn index(&mut self, orders: &Orders, slot: Slot, key: u32, units: u64) {
+        let hot = orders.hot(slot);
+        let entry = entry(hot, key, slot);
+        match hot.flags.side() {
+            Side::Ask => self.segments.insert(hot.flags.category(), entry, units),
+            Side::Bid => self.demanding.insert(entry, units),
         }
-        let category = orders.cold(slot).category;
-        let at = match self.segments.binary_search_by_key(&category, |segment| segment.category) {
-            Ok(at) => at,
-            Err(at) => {
-                self.segments.insert(at, Segment { category, index: ParetoIndex::new(Rank::Attributes) });
-                at
-            }
-        };
-        &mut self.segments[at].index
+    }
+
+    #[cold]
+    fn unindex(&mut self, orders: &Orders, slot: Slot, key: u32) {
+        let hot = orders.hot(slot);
+        let entry = entry(hot, key, slot);
+        let time = |slot: Slot| orders.hot(slot).time;
+        match hot.flags.side() {
+            Side::Ask => self.segments.remove(hot.flags.category(), entry, time),
+            Side::Bid => self.demanding.remove(entry, time),
+        }
+    }
+
+    /// An indexed order has more open units than before.
+    #[cold]
+    fn grow(&mut self, orders: &Orders, slot: Slot, key: u32) {
+        let hot = orders.hot(slot);
+        let entry = entry(hot, key, slot);
+        let time = |slot: Slot| orders.hot(slot).time;
+        match hot.flags.side() {
+            Side::Ask => self.segments.grow(hot.flags.category(), entry, hot.remaining, time),
+            Side::Bid => self.demanding.grow(entry, hot.remaining, time),
+        }
     }
 
     /// Takes an order out; returns its level's new totals.
@@ -198,9 +212,7 @@ impl Book {
         if queued {
             return self.side_mut(side).remove(orders.queues(), key, slot, units);
         }
-        let orders = &*orders;
-        let entry = entry(orders.hot(slot), key, slot);
-        self.index_mut(orders, slot).remove(entry, |slot| orders.hot(slot).time);
+        self.unindex(orders, slot, key);
         self.side_mut(side).count_out(key, units)
     }
 
@@ -233,9 +245,7 @@ impl Book {
         let key = self.key(side, hot.ticks);
         orders.hot_mut(slot).remaining = remaining;
         if remaining > before && !queued {
-            let orders = &*orders;
-            let entry = entry(orders.hot(slot), key, slot);
-            self.index_mut(orders, slot).grow(entry, remaining, |slot| orders.hot(slot).time);
+            self.grow(orders, slot, key);
         }
         self.side_mut(side).resize(key, before, remaining)
     }
@@ -286,12 +296,9 @@ impl Book {
     /// The ask that a bid takes first.
     #[inline]
     pub(crate) fn best_ask(&self, orders: &Orders, demand: &Demand) -> Option<Slot> {
-        if demand.preference != Preference::Price {
-            return self.preferred_ask(orders, demand);
-        }
         let queued = self.queued_ask(orders, demand);
         if self.segments.is_empty() {
-            return queued;
+            return queued; // One class of asks: every preference is price, then time.
         }
         self.better_indexed(orders, demand, queued)
     }
@@ -318,39 +325,13 @@ impl Book {
 
     #[cold]
     fn better_indexed(&self, orders: &Orders, demand: &Demand, queued: Option<Slot>) -> Option<Slot> {
-        let mut best = queued;
-        let mut query = ask_query(demand);
-        for segment in self.serving_segments(demand) {
-            if let Some(slot) = best {
-                query.limit = orders.hot(slot).ticks;
-            }
-            let found = segment.index.first(&query, |entry| orders.hot(entry.slot).remaining >= demand.units);
-            let found = found.map(|entry| entry.slot);
-            best = [best, found].into_iter().flatten().min_by_key(|slot| ask_rank(orders.hot(*slot)));
-        }
-        best
-    }
-
-    fn serving_segments(&self, demand: &Demand) -> impl Iterator<Item = &Segment> {
-        let category = demand.category;
-        self.segments.iter().filter(move |segment| category_accepted(&category, &segment.category))
-    }
-
-    /// The best ask by another preference than price.
-    #[cold]
-    fn preferred_ask(&self, orders: &Orders, demand: &Demand) -> Option<Slot> {
         let query = ask_query(demand);
-        let large = |entry: &Entry| orders.hot(entry.slot).remaining >= demand.units;
-        let indexed = self.serving_segments(demand).filter_map(|segment| match demand.preference {
-            Preference::Price => segment.index.first(&query, large),
-            Preference::Latency => segment.index.least_a(&query, large),
-            Preference::Throughput => segment.index.least_b(&query, large),
-            Preference::Weights { price, latency, throughput } => {
-                segment.index.least_score(&query, [price, latency, throughput], large)
-            }
-        });
-        let all = indexed.map(|entry| entry.slot).chain(self.queued_ask(orders, demand));
-        all.min_by_key(|slot| preference_rank(demand.preference, orders.hot(*slot)))
+        let mut best = Few::<1>::new(1, None);
+        if let Some(slot) = queued {
+            best.offer(standing(&query, orders, slot), slot);
+        }
+        self.segments.search(accepted(&demand.category), &query, orders, &mut best);
+        best.found().first().map(|(_, slot)| *slot)
     }
 
     /// The bid that an ask takes first.
@@ -383,25 +364,46 @@ impl Book {
     }
 
     /// Asks that a bid may take, in the order in which it takes them, until `go_on` says no.
+    ///
+    /// Those of the queues, which share one class, come in that order by any preference. The others are found a few at a
+    /// time, more each time: what this costs is as much as the bid needs, and no memory.
     pub(crate) fn visit_asks(&self, orders: &Orders, demand: &Demand, mut go_on: impl FnMut(Slot) -> bool) {
-        if self.segments.is_empty() && self.main_serves(demand) {
-            // One class of asks: every preference is price, then time.
-            let reach = self.asks().queue(orders).take_while(|slot| orders.hot(*slot).ticks <= demand.ticks);
-            reach.filter(|slot| orders.hot(*slot).remaining >= demand.units).all(go_on);
-            return;
+        let query = ask_query(demand);
+        let queue = self.queued_asks(orders, demand).filter(|slot| orders.hot(*slot).remaining >= demand.units);
+        let mut queue = queue.peekable();
+        let (mut room, mut last) = (FEW_AT_FIRST, None);
+        loop {
+            let mut few = Few::<FEW_MOST>::new(room, last);
+            self.segments.search(accepted(&demand.category), &query, orders, &mut few);
+            for &(place, slot) in few.found() {
+                while let Some(better) = queue.next_if(|slot| standing(&query, orders, *slot) < place) {
+                    if !go_on(better) {
+                        return;
+                    }
+                }
+                if !go_on(slot) {
+                    return;
+                }
+                last = Some(place);
+            }
+            if !few.is_full() {
+                queue.all(go_on);
+                return;
+            }
+            room = FEW_MOST.min(4 * room);
         }
-        let mut all = self.feasible_asks(orders, demand);
-        all.sort_by_key(|slot| preference_rank(demand.preference, orders.hot(*slot)));
-        all.into_iter().all(&mut go_on);
+    }
+
+    /// Queued asks that a bid may take, whatever their size.
+    fn queued_asks<'a>(&'a self, orders: &'a Orders, demand: &Demand) -> impl Iterator<Item = Slot> + use<'a> {
+        let (limit, serves) = (demand.ticks, self.main_serves(demand));
+        self.asks().queue(orders).take_while(move |slot| serves && orders.hot(*slot).ticks <= limit)
     }
 
     /// All asks that a bid may take, in no particular order.
     pub(crate) fn feasible_asks(&self, orders: &Orders, demand: &Demand) -> Vec<Slot> {
-        let query = ask_query(demand);
-        let indexed = self.serving_segments(demand).flat_map(|segment| segment.index.feasible(query));
-        let queued = self.asks().queue(orders).take_while(|slot| orders.hot(*slot).ticks <= demand.ticks);
-        let queued = queued.filter(|_| self.main_serves(demand));
-        let all = indexed.map(|entry| entry.slot).chain(queued);
+        let indexed = self.segments.feasible(accepted(&demand.category), ask_query(demand));
+        let all = indexed.map(|entry| entry.slot).chain(self.queued_asks(orders, demand));
         all.filter(|slot| orders.hot(*slot).remaining >= demand.units).collect()
     }
 
@@ -428,8 +430,8 @@ impl Book {
     pub(crate) fn reaches(&self, side: Side, ticks: u32) -> bool {
         match side {
             Side::Bid => {
-                let indexed = self.segments.iter().filter_map(|segment| segment.index.best_price());
-                indexed.chain([self.asks().best()]).min().is_some_and(|best| best <= ticks)
+                let indexed = self.segments.best_price().unwrap_or(NO_KEY);
+                indexed.min(self.asks().best()) <= ticks
             }
             Side::Ask => {
                 let best = self.demanding.best_price().unwrap_or(NO_KEY).min(self.bids().best());
@@ -474,16 +476,45 @@ fn entry(hot: &Hot, key: u32, slot: Slot) -> Entry {
 }
 
 fn ask_query(demand: &Demand) -> Query {
+    let weights = match demand.preference {
+        Preference::Price => [0; 3],
+        Preference::Latency => [0, 1, 0],
+        Preference::Throughput => [0, 0, 1],
+        Preference::Weights { price, latency, throughput } => [price, latency, throughput],
+    };
     Query {
         limit: demand.ticks,
         a_max: demand.latency_max_ms,
         b_max: u32::MAX - demand.throughput_min_tps,
         quantity: demand.units,
+        weights,
+    }
+}
+
+/// Where a resting ask stands in the order of a bid's preference.
+fn standing(query: &Query, orders: &Orders, slot: Slot) -> Standing {
+    let hot = orders.hot(slot);
+    Standing::of(query, &entry(hot, hot.ticks, slot), Rank::Attributes, hot.time)
+}
+
+/// The categories that a bid accepts.
+fn accepted(category: &Category) -> Categories {
+    let set = |at: usize| if category[at] == 0 { u16::MAX } else { category[at] };
+    (0..3).fold(0, |sets, at| sets | Categories::from(set(at)) << (16 * at))
+}
+
+impl Source for Orders {
+    fn time(&self, slot: Slot) -> u64 {
+        self.hot(slot).time
+    }
+
+    fn units(&self, slot: Slot) -> u64 {
+        self.hot(slot).remaining
     }
 }
 
 fn bid_query(offer: &Offer, limit: u32) -> Query {
-    Query { limit, a_max: u32::MAX - offer.latency_ms, b_max: offer.throughput_tps, quantity: 0 }
+    Query { limit, a_max: u32::MAX - offer.latency_ms, b_max: offer.throughput_tps, quantity: 0, weights: [0; 3] }
 }
 
 /// An ask's place by price, latency, throughput, time.

@@ -197,7 +197,8 @@ impl Exchange {
             65..85 => self.replace(),
             _ => {
                 let ticks = 5_100 + self.below(300);
-                let bid = NewOrder { time_in_force: TimeInForce::Ioc, ..self.bid(ticks, true) };
+                let time_in_force = if self.below(2) == 0 { TimeInForce::Fok } else { TimeInForce::Ioc };
+                let bid = NewOrder { time_in_force, ..self.bid(ticks, true) };
                 self.place(bid);
             }
         }
@@ -376,21 +377,14 @@ fn a_steady_flow_in_a_book_of_differing_asks_allocates_next_to_nothing() {
 }
 
 /// What is left out of the steady flow, since it allocates: tree nodes of deadlines and of remembered answers, lists of
-/// what a fill-or-kill could take and of the asks of a provider whose measured values change.
+/// the asks of a provider whose measured values change.
 #[test]
 fn rare_commands_allocate_little() {
     const TIMES: u64 = if cfg!(debug_assertions) { 1_000 } else { 10_000 };
     let mut exchange = warm(Book::Pareto, 2_000);
     let mut dated = VecDeque::with_capacity(1_000);
-    let kinds: [(&str, Rare, u64); 4] = [
+    let kinds: [(&str, Rare, u64); 3] = [
         ("dated", |exchange, order, number, dated| dated_bid(exchange, order, number, dated), 1),
-        (
-            "fill or kill",
-            |exchange, order, _, _| {
-                exchange.place(NewOrder { time_in_force: TimeInForce::Fok, ..order });
-            },
-            20,
-        ),
         (
             "client id",
             |exchange, order, number, _| {

@@ -1,4 +1,5 @@
-//! The directory: one byte per block and code of `a`, side by side, so that one search reads one row.
+//! The directory: one byte per block and code of `a`, side by side, so that one search reads one row. (Segments have one
+//! too, in which what is said of a block here is true of a segment.)
 //!
 //! Invariants: cell `(code, block)` is the least code of `b` among the block's entries whose `a` has at most that code;
 //! cells past the last block are 255.
@@ -25,7 +26,7 @@ pub(super) struct Column<'a> {
 
 impl Column<'_> {
     pub(super) fn get(&self, code: usize) -> u8 {
-        self.directory.cells[code * self.directory.stride + self.block]
+        self.directory.get(code, self.block)
     }
 
     pub(super) fn set(&mut self, code: usize, cell: u8) {
@@ -65,6 +66,27 @@ impl Directory {
             row[end - 1] = u8::MAX;
         }
         self.blocks -= 1;
+    }
+
+    /// Takes out a column and puts the last in its place.
+    pub(super) fn close_unordered(&mut self, at: usize) {
+        self.blocks -= 1;
+        let last = self.blocks;
+        for row in self.cells.chunks_exact_mut(self.stride) {
+            row[at] = row[last];
+            row[last] = u8::MAX;
+        }
+    }
+
+    /// A cell.
+    pub(super) fn get(&self, code: usize, block: usize) -> u8 {
+        self.cells[code * self.stride + block]
+    }
+
+    /// The least cell of a row.
+    pub(super) fn least(&self, code: usize) -> u8 {
+        let row = self.cells.get(code * self.stride..).and_then(|row| row.get(..self.blocks));
+        row.map_or(u8::MAX, |row| row.iter().fold(u8::MAX, |least, &cell| least.min(cell)))
     }
 
     fn widen(&mut self) {

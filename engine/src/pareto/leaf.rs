@@ -90,6 +90,21 @@ impl Leaf {
         low
     }
 
+    /// How many entries rank no later than this key and time.
+    pub(super) fn last_from(&self, key: Key, time: u64, rank: Rank, time_of: &impl Fn(u32) -> u64) -> usize {
+        let (mut low, mut high) = (0, self.len);
+        while low < high {
+            let middle = (low + high) / 2;
+            let own = self.key(middle, rank);
+            if own < key || (own == key && time_of(self.slot[middle]) <= time) {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        low
+    }
+
     /// Where the entry of this slot is.
     pub(super) fn position(&self, slot: u32) -> Option<usize> {
         self.slot[..self.len].iter().position(|&other| other == slot)

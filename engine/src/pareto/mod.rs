@@ -10,6 +10,9 @@
 //! | [`block`] | leaves | the same row of bytes, per leaf |
 //! | [`leaf`] | entries | whole-array comparisons |
 //!
+//! Searches are in [`search`] (rank order) and [`score`] (weighted sums), what they find in [`few`]; [`segments`] keeps an
+//! index for each category.
+//!
 //! Quantities prune too: each entry keeps a code of the most it offered, each leaf and block the greatest of them.
 //!
 //! Invariants: entries of equal rank stay in the order of their arrival; every summary is exact for what it summarises
@@ -22,16 +25,22 @@
 mod block;
 mod codes;
 mod directory;
+mod few;
 mod frontier;
 mod leaf;
+mod score;
 mod search;
+mod segments;
 #[cfg(test)]
 mod tests;
 
 use block::{Block, LEAVES};
 use codes::quantity_code;
 use directory::Directory;
+pub(crate) use few::{Few, Standing};
 use leaf::Leaf;
+use score::Floors;
+pub(crate) use segments::{Categories, Segments};
 
 /// What ranks an entry before time: price, then the attributes where they count, as one number.
 type Key = u128;
@@ -73,6 +82,17 @@ pub(crate) struct Query {
     pub(crate) b_max: u32,
     /// Entries known to offer less may be skipped without being asked about.
     pub(crate) quantity: u64,
+    /// How much price, `a` and `b` count: the least sum is wanted, then the first in rank order. Without any weight that is
+    /// rank order alone.
+    pub(crate) weights: [u16; 3],
+}
+
+/// What an index asks about the orders in it.
+pub(crate) trait Source {
+    /// The order's priority number, earlier first.
+    fn time(&self, slot: u32) -> u64;
+    /// Units that the order offers.
+    fn units(&self, slot: u32) -> u64;
 }
 
 impl Rank {
@@ -220,7 +240,12 @@ impl ParetoIndex {
 
     /// The block and the leaf that hold an entry.
     fn find(&self, entry: &Entry, time: &impl Fn(u32) -> u64) -> (usize, usize) {
-        let (key, own) = (self.rank.key(entry), time(entry.slot));
+        let found = self.last_from(self.rank.key(entry), time(entry.slot), time);
+        crate::invariant(found, "a sought entry is in the index")
+    }
+
+    /// The block and the leaf of the last entry that ranks no later than this key and time.
+    fn last_from(&self, key: Key, own: u64, time: &impl Fn(u32) -> u64) -> Option<(usize, usize)> {
         let (mut low, mut high) = (0, self.blocks.len());
         while low < high {
             let middle = (low + high) / 2;
@@ -231,8 +256,8 @@ impl ParetoIndex {
                 high = middle;
             }
         }
-        assert!(low > 0, "a sought entry is in the index");
-        (low - 1, self.blocks[low - 1].leaf_of(key, own, time))
+        let at = low.checked_sub(1)?;
+        Some((at, self.blocks[at].leaf_of(key, own, time)))
     }
 
     /// Removes an entry. `time` gives the priority number of any indexed slot, earlier first.
@@ -292,24 +317,55 @@ impl ParetoIndex {
         search::Cursor::new(self, query)
     }
 
-    /// Feasible and accepted with the least `a`, then first in rank order.
-    pub(crate) fn least_a(&self, query: &Query, accept: impl FnMut(&Entry) -> bool) -> Option<Entry> {
-        search::least_score(self, query, [0, 1, 0], accept)
+    /// Offers a list the feasible entries that it wants.
+    pub(crate) fn search<S: Source, const N: usize>(&self, query: &Query, source: &S, few: &mut Few<N>) {
+        self.search_from(few.after(), query, source, few);
     }
 
-    /// Feasible and accepted with the least `b`, then first in rank order.
-    pub(crate) fn least_b(&self, query: &Query, accept: impl FnMut(&Entry) -> bool) -> Option<Entry> {
-        search::least_score(self, query, [0, 0, 1], accept)
-    }
-
-    /// Feasible and accepted with the least weighted sum of price, `a` and `b`, then first in rank order.
-    pub(crate) fn least_score(
+    /// The same; entries up to this standing may be left out.
+    fn search_from<S: Source, const N: usize>(
         &self,
+        from: Option<Standing>,
         query: &Query,
-        weights: [u16; 3],
-        accept: impl FnMut(&Entry) -> bool,
-    ) -> Option<Entry> {
-        search::least_score(self, query, weights.map(u64::from), accept)
+        source: &S,
+        few: &mut Few<N>,
+    ) {
+        if query.weights != [0; 3] {
+            return score::least(self, query, source, few);
+        }
+        let mut cursor = match from {
+            Some(from) => search::Cursor::after(self, *query, &from, source),
+            None => search::Cursor::new(self, *query),
+        };
+        loop {
+            // What is found ranks later and later, so a full list leaves no more to hope for than this price.
+            cursor.limit(few.limit(query));
+            let Some(entry) = cursor.next() else { return };
+            if source.units(entry.slot) < query.quantity {
+                continue;
+            }
+            let key = self.rank.key(&entry);
+            if !few.offer(Standing { score: 0, key, time: source.time(entry.slot) }, entry.slot) {
+                return;
+            }
+        }
+    }
+
+    /// The least code of `b` among all entries whose `a` has at most this code.
+    fn least_code(&self, a_code: usize) -> u8 {
+        self.directory.least(a_code)
+    }
+
+    /// The least of each measure among all entries, of which there is one.
+    fn all_floors(&self) -> Floors {
+        let (a, b) = self.floors.iter().fold((u32::MAX, u32::MAX), |(a, b), own| (a.min(own.0), b.min(own.1)));
+        Floors { price: price_of(self.keys[0]), a, b }
+    }
+
+    /// The least of each measure in a block.
+    fn floors(&self, at: usize) -> Floors {
+        let (a, b) = self.floors[at];
+        Floors { price: price_of(self.keys[at]), a, b }
     }
 
     /// Lowest price key.
@@ -318,8 +374,7 @@ impl ParetoIndex {
     }
 
     /// All entries in rank order.
-    #[cfg(test)]
-    pub(crate) fn iter(&self) -> impl Iterator<Item = Entry> {
+    fn iter(&self) -> impl Iterator<Item = Entry> {
         let leaves = self.blocks.iter().flat_map(|block| block.leaves());
         leaves.flat_map(|leaf| (0..leaf.len()).map(|at| leaf.entry(at)))
     }

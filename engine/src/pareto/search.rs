@@ -1,15 +1,15 @@
-//! Searches: a cursor that walks the feasible entries in rank order, and a search for the least weighted sum.
+//! A cursor that walks the feasible entries in rank order, from the first on or from any.
 //!
-//! A cursor narrows in three steps, each a comparison of a whole array: blocks by the directory's codes (made exact by
-//! the block's frontier where the codes leave a doubt), leaves by the block's codes, entries by their fields.
-//! The least sum visits blocks by a lower bound instead, and narrows the query with each better entry found.
+//! It narrows in three steps, each a comparison of a whole array: blocks by the directory's codes (made exact by the
+//! block's frontier where the codes leave a doubt), leaves by the block's codes, entries by their fields.
 //!
 //! Deliberately absent: any change to the index.
 
 use super::block::Leaves;
-use super::codes::{LANES, Mask, first_lanes, low, quantity_code};
+use super::codes::{LANES, Mask, first_lanes, quantity_code};
+use super::few::Standing;
 use super::leaf::bits;
-use super::{Entry, ParetoIndex, Query, price_of};
+use super::{Entry, ParetoIndex, Query, Source, price_of};
 
 /// A walk over the feasible entries.
 pub(super) struct Cursor<'a> {
@@ -51,6 +51,32 @@ impl<'a> Cursor<'a> {
             entries: 0,
             misses: 0,
         }
+    }
+
+    /// The same from the first entry on that stands after this.
+    pub(super) fn after(index: &'a ParetoIndex, query: Query, standing: &Standing, source: &impl Source) -> Cursor<'a> {
+        let mut cursor = Cursor::new(index, query);
+        let time = |slot| source.time(slot);
+        let Some((at, leaf)) = index.last_from(standing.key, standing.time, &time) else { return cursor };
+        (cursor.word, cursor.block, cursor.leaf) = (at / LANES, at, leaf);
+        if let Some((blocks, sure)) = index.directory.word(cursor.word, cursor.a_code, cursor.b_code) {
+            (cursor.blocks, cursor.sure) = (blocks & !first_lanes(at % LANES + 1), sure);
+        }
+        cursor.word += 1;
+        let block = &index.blocks[at];
+        if block.frontier().any(query.a_max, query.b_max) {
+            let leaves = block.candidates(cursor.a_code, cursor.b_code);
+            cursor.leaves = leaves & Leaves::MAX.checked_shl(leaf as u32 + 1).unwrap_or(0);
+            let leaf = &block.leaves()[leaf];
+            let gone = leaf.last_from(standing.key, standing.time, index.rank, &time);
+            cursor.entries = leaf.fitting(query.a_max, query.b_max) & !first_lanes(gone);
+        }
+        cursor
+    }
+
+    /// Lowers the highest price key; entries beyond it are not found any more.
+    pub(super) fn limit(&mut self, limit: u32) {
+        self.query.limit = limit;
     }
 
     /// Nothing more fits.
@@ -147,105 +173,6 @@ impl Iterator for Cursor<'_> {
                 }
             } else if !self.next_block() {
                 return self.finish();
-            }
-        }
-    }
-}
-
-/// A search for the least weighted sum of price, `a` and `b`.
-struct Scorer<'a> {
-    index: &'a ParetoIndex,
-    query: Query,
-    weights: [u64; 3],
-    /// The least score so far, the block it is in, and whose it is.
-    best: Option<(u64, usize, Entry)>,
-}
-
-/// Feasible and accepted with the least weighted sum of price, `a` and `b`, then first in rank order.
-///
-/// The least `a` or `b` is the same with the other weights 0. One block is searched first, that with the lowest bound;
-/// its best entry then rules out most others.
-pub(super) fn least_score(
-    index: &ParetoIndex,
-    query: &Query,
-    weights: [u64; 3],
-    mut accept: impl FnMut(&Entry) -> bool,
-) -> Option<Entry> {
-    let mut scorer = Scorer { index, query: *query, weights, best: None };
-    let (a_code, b_code) = (index.rank.a_code(query.a_max), index.rank.b_code(query.b_max));
-    let within = index.keys.partition_point(|&key| price_of(key) <= query.limit);
-    let candidates = || {
-        let words =
-            (0..within.div_ceil(LANES)).filter_map(|word| Some((word, index.directory.word(word, a_code, b_code)?.0)));
-        words.flat_map(|(word, blocks)| bits(blocks).map(move |at| word * LANES + at)).take_while(|&at| at < within)
-    };
-    let first = candidates().min_by_key(|&at| scorer.bound(at))?;
-    scorer.search(first, &mut accept);
-    for at in candidates().filter(|&at| at != first) {
-        scorer.search(at, &mut accept);
-    }
-    scorer.best.map(|(_, _, entry)| entry)
-}
-
-impl Scorer<'_> {
-    /// No entry of the block has a lower score.
-    fn bound(&self, at: usize) -> u64 {
-        let [p, a, b] = self.weights;
-        let (least_a, least_b) = self.index.floors[at];
-        p * u64::from(price_of(self.index.keys[at])) + a * u64::from(least_a) + b * u64::from(least_b)
-    }
-
-    /// Whether an entry of this block and score would be the best so far.
-    fn beats(&self, score: u64, at: usize) -> bool {
-        self.best.is_none_or(|(least, block, _)| (score, at) < (least, block))
-    }
-
-    /// The highest `a` and `b` with which an entry of this price, in this block, may be the best.
-    fn reach(&self, at: usize, price: u32) -> Option<(u32, u32)> {
-        let (a_max, b_max) = (self.query.a_max, self.query.b_max);
-        let Some((least, block, _)) = self.best else { return Some((a_max, b_max)) };
-        // Of equal scores the earlier block's stands.
-        let least = least.checked_sub(u64::from(block <= at))?;
-        let [p, a, b] = self.weights;
-        let (least_a, least_b) = self.index.floors[at];
-        let (least_a, least_b) = (a * u64::from(least_a), b * u64::from(least_b));
-        let left = least.checked_sub(p * u64::from(price) + least_a + least_b)?;
-        let most = |weight: u64, least: u64, max: u32| {
-            (left + least).checked_div(weight).map_or(max, |most| low(most.min(u64::from(max))))
-        };
-        Some((most(a, least_a, a_max), most(b, least_b, b_max)))
-    }
-
-    fn search(&mut self, at: usize, accept: &mut impl FnMut(&Entry) -> bool) {
-        if !self.beats(self.bound(at), at) {
-            return;
-        }
-        let index = self.index;
-        let (block, price) = (&index.blocks[at], price_of(index.keys[at]));
-        let quantity = quantity_code(self.query.quantity);
-        let Some((a_max, b_max)) = self.reach(at, price) else { return };
-        let [p, a, b] = self.weights;
-        if index.most[at] < quantity || !block.frontier().any(a_max, b_max) {
-            return;
-        }
-        let sum = block.frontier().least_sum(a_max, b_max, a, b);
-        if !self.beats(p * u64::from(price) + sum, at) {
-            return;
-        }
-        let mut leaves = block.candidates(index.rank.a_code(a_max), index.rank.b_code(b_max));
-        while leaves != 0 {
-            let l = leaves.trailing_zeros() as usize;
-            leaves &= leaves - 1;
-            let leaf = &block.leaves()[l];
-            if block.leaf_most(l) < quantity || leaf.price(0) > self.query.limit {
-                continue;
-            }
-            let Some((a_max, b_max)) = self.reach(at, leaf.price(0)) else { return };
-            for entry in bits(leaf.fitting(a_max, b_max) & leaf.offering(quantity)).map(|i| leaf.entry(i)) {
-                let score = p * u64::from(entry.price) + a * u64::from(entry.a) + b * u64::from(entry.b);
-                if entry.price <= self.query.limit && self.beats(score, at) && accept(&entry) {
-                    self.best = Some((score, at, entry));
-                }
             }
         }
     }

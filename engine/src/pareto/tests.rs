@@ -3,6 +3,8 @@
 use super::*;
 use std::ops::ControlFlow;
 
+mod segments;
+
 /// SplitMix64: the same stream from the same seed everywhere.
 struct Stream(u64);
 
@@ -114,7 +116,7 @@ impl Pair {
             }
             None => shape.draw(stream),
         };
-        Query { limit, a_max, b_max, quantity: u64::from(stream.below(3)) * 20 }
+        Query { limit, a_max, b_max, quantity: u64::from(stream.below(3)) * 20, weights: [0; 3] }
     }
 
     /// Asks everything of both.
@@ -133,12 +135,28 @@ impl Pair {
             Rank::Attributes => {}
             Rank::Time => return,
         }
-        let least = |measure: &dyn Fn(&Entry) -> u64| feasible.iter().min_by_key(|e| measure(e)).copied();
-        assert_eq!(self.index.least_a(&query, enough), least(&|e| u64::from(e.a)), "least a: {context}");
-        assert_eq!(self.index.least_b(&query, enough), least(&|e| u64::from(e.b)), "least b: {context}");
-        let [p, a, b] = weights.map(u64::from);
-        let score = |e: &Entry| p * u64::from(e.price) + a * u64::from(e.a) + b * u64::from(e.b);
-        assert_eq!(self.index.least_score(&query, weights, enough), least(&score), "least score: {context}");
+        for weights in [[0; 3], [0, 1, 0], [0, 0, 1], weights] {
+            self.compare_order(&Query { weights, ..query }, &feasible);
+        }
+    }
+
+    /// Asks for the few best, and for those after them.
+    fn compare_order(&self, query: &Query, feasible: &[Entry]) {
+        let standing = |e: &Entry| Standing::of(query, e, self.rank, self.orders[e.slot as usize].0);
+        let mut expected: Vec<_> = feasible.iter().map(|e| (standing(e), e.slot)).collect();
+        expected.sort_unstable();
+        let mut one = Few::<1>::new(1, None);
+        self.index.search(query, self, &mut one);
+        assert_eq!(one.found().first(), expected.first(), "best: {query:?} of {} entries", self.list.len());
+        let (mut room, mut last) = (1, None);
+        let mut rest = expected.as_slice();
+        for _ in 0..6 {
+            let mut few = Few::<8>::new(room, last);
+            self.index.search(query, self, &mut few);
+            let (next, later) = rest.split_at(room.min(rest.len()));
+            assert_eq!(few.found(), next, "{room} after {last:?}: {query:?} of {} entries", self.list.len());
+            (room, last, rest) = ((2 * room).min(8), next.last().map(|next| next.0).or(last), later);
+        }
     }
 
     fn check(&self) {
@@ -147,6 +165,16 @@ impl Pair {
         assert_eq!(self.index.best_price(), self.list.first().map(|e| e.price));
         assert!(self.index.iter().eq(self.list.iter().copied()), "entries in rank order");
         self.index.check();
+    }
+}
+
+impl Source for Pair {
+    fn time(&self, slot: u32) -> u64 {
+        self.orders[slot as usize].0
+    }
+
+    fn units(&self, slot: u32) -> u64 {
+        self.orders[slot as usize].1
     }
 }
 
@@ -317,7 +345,7 @@ fn an_ask_that_beats_all_comes_and_goes_without_a_trace() {
         pair.insert((price, 0, 0), 1);
         pair.index.check();
         let at = pair.list.iter().position(|e| e.a == 0 && e.b == 0).unwrap();
-        pair.compare(Query { limit: u32::MAX, a_max: 0, b_max: 0, quantity: 0 }, [1, 1, 1]);
+        pair.compare(Query { limit: u32::MAX, a_max: 0, b_max: 0, quantity: 0, weights: [0; 3] }, [1, 1, 1]);
         pair.remove(at);
         pair.check();
     }
@@ -329,7 +357,7 @@ fn an_ask_known_to_be_too_small_is_not_asked_about() {
     for slot in 0..5_000 {
         index.insert(Entry { price: slot, a: 5, b: 5, slot }, if slot == 4_000 { 100 } else { 99 });
     }
-    let query = Query { limit: u32::MAX, a_max: 9, b_max: 9, quantity: 100 };
+    let query = Query { limit: u32::MAX, a_max: 9, b_max: 9, quantity: 100, weights: [0; 3] };
     let mut asked = 0;
     let first = index.first(&query, |_| {
         asked += 1;
