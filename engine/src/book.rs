@@ -11,7 +11,7 @@
 
 use crate::flags::Flags;
 use crate::ladder::{Ladder, NO_KEY, Totals};
-use crate::orders::{Hot, Link, Orders, Slot};
+use crate::orders::{Hot, Link, NONE, Orders, Slot};
 use crate::pareto::{Categories, Entry, Few, ParetoIndex, Query, Rank, Segments, Source, Standing};
 use crate::{Attributes, Preference, Price, Quantity, Side};
 use std::cmp::Reverse;
@@ -24,6 +24,9 @@ pub(crate) type Category = [u16; 3];
 pub(crate) fn category_accepted(accepted: &Category, own: &Category) -> bool {
     accepted.iter().zip(own).all(|(set, bit)| *set == 0 || set & bit != 0)
 }
+
+/// As many asks at the front of the queue may be too small for a `single` bid before they are moved out of its way.
+const PASSED_MAX: usize = 32;
 
 /// What a bid looks for among asks.
 #[derive(Clone, Copy, Debug)]
@@ -314,6 +317,38 @@ impl Book {
         }
         let reach = self.asks().queue(orders).take_while(|slot| orders.hot(*slot).ticks <= demand.ticks);
         reach.skip(1).find(|slot| orders.hot(*slot).remaining >= demand.units)
+    }
+
+    /// Moves asks that are too small for a `single` bid from their queue to the index, which finds the way past them, as
+    /// long as a search would pass over many. Nobody sees where an ask is kept, and each is moved once in its life: who
+    /// places small asks pays for the way past them.
+    #[inline(never)]
+    pub(crate) fn move_small_asks(&mut self, orders: &mut Orders, demand: &Demand) {
+        if !self.main_serves(demand) {
+            return;
+        }
+        let mut passed = [NONE; PASSED_MAX];
+        loop {
+            let small = self.asks().queue(orders).take_while(|slot| {
+                let hot = orders.hot(*slot);
+                hot.ticks <= demand.ticks && hot.remaining < demand.units
+            });
+            let count = passed.iter_mut().zip(small).map(|(place, slot)| *place = slot).count();
+            if count < PASSED_MAX {
+                return;
+            }
+            passed.iter().for_each(|slot| self.move_to_index(orders, *slot));
+        }
+    }
+
+    /// Moves an ask from its queue, of which it is the first, to the index.
+    fn move_to_index(&mut self, orders: &mut Orders, slot: Slot) {
+        let hot = orders.hot(slot);
+        let (key, units) = (self.key(Side::Ask, hot.ticks), hot.remaining);
+        orders.flags_mut(slot).set(Flags::QUEUED, false);
+        self.side_mut(Side::Ask).remove(orders.queues(), key, slot, units);
+        self.index(orders, slot, key, units);
+        self.side_mut(Side::Ask).count_in(key, units);
     }
 
     #[inline]

@@ -94,6 +94,17 @@ impl Engine {
         end
     }
 
+    /// Sees to it that an order which is not in the book, if it is a `single` bid, finds what it takes in a few steps.
+    #[inline(always)]
+    pub(crate) fn make_way(&mut self, slot: Slot, ticks: u32, units: u64) {
+        let hot = self.orders.hot(slot);
+        if hot.flags.has(Flags::SINGLE) {
+            let (instrument, demand) = (hot.instrument, self.demand(slot, ticks, units));
+            let (market, orders) = self.market_and_orders(instrument);
+            market.book.move_small_asks(orders, &demand);
+        }
+    }
+
     /// The resting order that this one takes next.
     #[inline]
     fn counterpart(&self, slot: Slot) -> Option<Slot> {

@@ -115,6 +115,7 @@ impl Engine {
         events: &mut Events,
     ) -> Result<(), RejectReason> {
         let Change { slot, ticks, quantity, remaining } = change;
+        self.make_way(slot, ticks, remaining);
         let hot = self.orders.hot(slot);
         let (account, side) = (hot.account, hot.flags.side());
         if hot.flags.has(Flags::POST_ONLY)

@@ -56,7 +56,12 @@ impl Engine {
 
     /// Matches an order that was just accepted, if it could match at all, and lets the rest wait or closes it.
     pub(crate) fn arrive(&mut self, slot: Slot, new: &NewOrder, arrives: bool, at: Timestamp, events: &mut Events) {
-        let end = if arrives { self.match_arrival(slot, new, at, events) } else { End::Done };
+        let mut end = End::Done;
+        if arrives {
+            let hot = self.orders.hot(slot);
+            self.make_way(slot, hot.ticks, hot.remaining);
+            end = self.match_arrival(slot, new, at, events);
+        }
         let hot = self.orders.hot(slot);
         let (order, remaining, filled) = (OrderId(hot.id), hot.remaining, hot.quantity - hot.remaining);
         let rests = remaining > 0 && end.lets_rest() && new.time_in_force.may_rest();
@@ -172,16 +177,22 @@ impl Engine {
     }
 
     #[cold]
-    fn check_post_only(&self, new: &NewOrder, ticks: u32) -> Result<(), RejectReason> {
-        let market = self.market(new.instrument);
+    fn check_post_only(&mut self, new: &NewOrder, ticks: u32) -> Result<(), RejectReason> {
         let taken = match new.terms {
-            Terms::Bid { .. } => market.book.best_ask(&self.orders, &demand(&new.terms, ticks, new.quantity.0)),
+            Terms::Bid { single, .. } => {
+                let demand = demand(&new.terms, ticks, new.quantity.0);
+                let (market, orders) = self.market_and_orders(new.instrument);
+                if single {
+                    market.book.move_small_asks(orders, &demand);
+                }
+                market.book.best_ask(orders, &demand)
+            }
             Terms::Ask { attributes } => {
                 let (latency_ms, throughput_tps) =
                     self.effective(new.account, new.instrument, attributes.latency_ms, attributes.throughput_tps);
                 let category = [attributes.gpu.bit(), attributes.region.bit(), attributes.precision.bit()];
                 let offer = Offer { ticks, latency_ms, throughput_tps, category, units: new.quantity.0 };
-                market.book.best_bid(&self.orders, &offer)
+                self.market(new.instrument).book.best_bid(&self.orders, &offer)
             }
         };
         taken.map_or(Ok(()), |maker| Err(self.would_take(maker)))

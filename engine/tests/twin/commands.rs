@@ -28,21 +28,21 @@ impl Random {
     }
 
     /// From `least` to `most`, both included.
-    fn within(&mut self, least: u64, most: u64) -> u64 {
+    pub(crate) fn within(&mut self, least: u64, most: u64) -> u64 {
         least + self.below(most - least + 1)
     }
 
-    fn one_in(&mut self, times: u64) -> bool {
+    pub(crate) fn one_in(&mut self, times: u64) -> bool {
         self.below(times) == 0
     }
 
-    fn one_of<T: Copy>(&mut self, choices: &[T]) -> Option<T> {
+    pub(crate) fn one_of<T: Copy>(&mut self, choices: &[T]) -> Option<T> {
         let index = self.below(choices.len().max(1) as u64);
         choices.get(index as usize).copied()
     }
 
     /// The first choice so many times in their sum, and so on.
-    fn weighted(&mut self, weights: &[u64]) -> usize {
+    pub(crate) fn weighted(&mut self, weights: &[u64]) -> usize {
         let mut left = self.below(weights.iter().sum());
         weights.iter().position(|weight| left.checked_sub(*weight).map(|rest| left = rest).is_none()).unwrap_or(0)
     }

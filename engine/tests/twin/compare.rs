@@ -124,7 +124,7 @@ fn shrink(mut steps: Vec<Step>) -> (Vec<Step>, String) {
 }
 
 /// The same as [`first_difference`], with a panic as a difference too.
-fn check(steps: &[Step]) -> Option<(usize, String)> {
+pub(crate) fn check(steps: &[Step]) -> Option<(usize, String)> {
     let outcome = std::panic::catch_unwind(|| first_difference(steps));
     outcome.unwrap_or_else(|_| Some((steps.len() - 1, "a panic".to_owned())))
 }

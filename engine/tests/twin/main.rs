@@ -7,6 +7,8 @@ mod compare;
 #[cfg(test)]
 mod quote;
 #[cfg(test)]
+mod small;
+#[cfg(test)]
 mod snapshot;
 
 use commands::{Random, command};
