@@ -26,7 +26,7 @@ pub(crate) fn category_accepted(accepted: &Category, own: &Category) -> bool {
 }
 
 /// As many asks at the front of the queue may be too small for a `single` bid before they are moved out of its way.
-const PASSED_MAX: usize = 32;
+const PASSED_MAX: usize = 64;
 
 /// What a bid looks for among asks.
 #[derive(Clone, Copy, Debug)]
@@ -282,7 +282,7 @@ impl Book {
     pub(crate) fn may_match(&self, side: Side, ticks: u32) -> bool {
         let other = if side == Side::Bid { Side::Ask } else { Side::Bid };
         let indexed = match side {
-            Side::Bid => !self.segments.is_empty(),
+            Side::Bid => self.segments.best_price().is_some_and(|best| best <= ticks),
             Side::Ask => !self.demanding.is_empty(),
         };
         self.side(other).best() <= self.key(other, ticks) || indexed

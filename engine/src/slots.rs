@@ -8,8 +8,8 @@ pub(crate) struct Slots {
     taken: Vec<u64>,
     /// A bit a word of `taken`: all taken.
     full: Vec<u64>,
-    /// Words of `full` before this one have no zero bit.
-    lowest: usize,
+    /// The first word of `taken` that is not full; its length if all are.
+    first: usize,
     len: usize,
 }
 
@@ -20,63 +20,79 @@ impl Slots {
     }
 
     /// Takes the lowest free place.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn take(&mut self) -> usize {
-        while self.full.get(self.lowest) == Some(&u64::MAX) {
-            self.lowest += 1;
+        let word = self.first;
+        if word >= self.taken.len() {
+            self.grow(word);
         }
-        if self.lowest == self.full.len() {
-            self.full.push(0);
-            self.taken.resize(self.full.len() * 64, 0);
+        let bits = &mut self.taken[word];
+        let slot = word * 64 + bits.trailing_ones() as usize;
+        *bits |= *bits + 1; // Not full, so this does not overflow.
+        self.len += 1;
+        if *bits == u64::MAX {
+            self.fill(word);
         }
-        let word = self.lowest * 64 + self.full[self.lowest].trailing_ones() as usize;
-        let slot = word * 64 + self.taken[word].trailing_ones() as usize;
-        self.set(slot);
         slot
     }
 
     /// Roughly the place that is taken next: while others are taken and given back, it may be another.
     #[inline]
     pub(crate) fn next(&self) -> usize {
-        let word = self.lowest * 64 + self.full.get(self.lowest).map_or(0, |full| full.trailing_ones() as usize);
-        word * 64 + self.taken.get(word).map_or(0, |taken| taken.trailing_ones() as usize)
+        self.first * 64 + self.taken.get(self.first).map_or(0, |bits| bits.trailing_ones() as usize)
     }
 
     /// Takes that very place, which is free; for restoring a table.
     pub(crate) fn take_at(&mut self, slot: usize) {
-        while self.full.len() <= slot / 4_096 {
-            self.full.push(0);
-            self.taken.resize(self.full.len() * 64, 0);
+        let word = slot / 64;
+        if word >= self.taken.len() {
+            self.grow(word);
         }
-        assert!(self.taken[slot / 64] & (1 << (slot % 64)) == 0, "a place is taken once");
-        self.set(slot);
+        let bits = &mut self.taken[word];
+        assert!(*bits & (1 << (slot % 64)) == 0, "a place is taken once");
+        *bits |= 1 << (slot % 64);
+        self.len += 1;
+        if *bits == u64::MAX {
+            self.fill(word);
+        }
     }
 
-    #[inline]
-    fn set(&mut self, slot: usize) {
-        let word = slot / 64;
-        self.taken[word] |= 1 << (slot % 64);
-        if self.taken[word] == u64::MAX {
-            self.full[word / 64] |= 1 << (word % 64);
+    #[cold]
+    fn grow(&mut self, word: usize) {
+        self.taken.resize(word + 1, 0);
+        self.full.resize(word / 64 + 1, 0);
+    }
+
+    /// A word has run full.
+    #[cold]
+    fn fill(&mut self, word: usize) {
+        self.full[word / 64] |= 1 << (word % 64);
+        if word != self.first {
+            return; // Another before it is not full.
         }
-        self.len += 1;
+        let later = (word / 64..self.full.len()).find(|at| self.full[*at] != u64::MAX);
+        let free = |at: usize| at * 64 + self.full[at].trailing_ones() as usize;
+        self.first = later.map_or(self.taken.len(), free);
     }
 
     /// Gives a taken place back.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn give_back(&mut self, slot: usize) {
         let word = slot / 64;
-        self.taken[word] &= !(1 << (slot % 64));
-        self.full[word / 64] &= !(1 << (word % 64));
-        self.lowest = self.lowest.min(word / 64);
+        let bits = &mut self.taken[word];
+        if *bits == u64::MAX {
+            self.full[word / 64] &= !(1 << (word % 64));
+        }
+        *bits &= !(1 << (slot % 64));
+        self.first = self.first.min(word);
         self.len -= 1;
     }
 
     /// Memory for so many places.
     pub(crate) fn reserve(&mut self, slots: usize) {
-        let words = slots.div_ceil(4_096);
-        self.full.reserve(words);
-        self.taken.reserve(words * 64);
+        let words = slots / 64 + 1;
+        self.taken.reserve(words);
+        self.full.reserve(words / 64 + 1);
     }
 }
 

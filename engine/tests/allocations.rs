@@ -69,12 +69,20 @@ const INSTRUMENT: InstrumentId = InstrumentId(1);
 enum Book {
     /// Not at all: price-time priority.
     Plain,
+    /// The same, and some bids want all from one ask, so that what others leave of asks gathers in front.
+    Leftovers,
     /// In latency and throughput.
     Pareto,
     /// And in GPU class and region.
     Categories,
     /// In latency and throughput, and none is better in both than another.
     Undominated,
+}
+
+impl Book {
+    fn is_plain(self) -> bool {
+        matches!(self, Book::Plain | Book::Leftovers)
+    }
 }
 
 /// An engine with accounts, funds and a market.
@@ -134,7 +142,7 @@ impl Exchange {
 
     fn ask(&mut self, ticks: u64) -> NewOrder {
         let mut attributes = Attributes { latency_ms: 400, throughput_tps: 60, ..Attributes::default() };
-        if self.book != Book::Plain {
+        if !self.book.is_plain() {
             attributes.latency_ms = 100 + self.below(5_000) as u32;
             attributes.throughput_tps = 10 + self.below(500) as u32;
         }
@@ -152,18 +160,18 @@ impl Exchange {
 
     fn bid(&mut self, ticks: u64, demanding: bool) -> NewOrder {
         let mut constraints = Constraints::default();
-        if demanding && self.book != Book::Plain {
+        if demanding && !self.book.is_plain() {
             constraints.max_latency_ms = Some(500 + self.below(4_000) as u32);
         }
         let preference = match self.below(4) {
-            _ if self.book == Book::Plain => Preference::Price,
+            _ if self.book.is_plain() => Preference::Price,
             0 => Preference::Latency,
             1 => Preference::Throughput,
             2 => Preference::Weights { price: 3, latency: 2, throughput: 1 },
             _ => Preference::Price,
         };
         let (account, quantity) = (PROVIDERS + 1 + self.below(u64::from(BUYERS)) as u32, 5 + self.below(60));
-        let terms = Terms::Bid { constraints, preference, single: self.below(2) == 0 };
+        let terms = Terms::Bid { constraints, preference, single: self.book != Book::Plain && self.below(2) == 0 };
         self.order(account, ticks, quantity, terms)
     }
 
@@ -367,8 +375,8 @@ fn a_steady_flow_in_a_plain_book_allocates_nothing() {
 /// Leaves of the index and room in its lists are kept when they are no longer needed, so that a steady flow allocates only
 /// when it needs more of them than ever before.
 #[test]
-fn a_steady_flow_in_a_book_of_differing_asks_allocates_next_to_nothing() {
-    for book in [Book::Pareto, Book::Categories, Book::Undominated] {
+fn a_steady_flow_in_a_book_with_an_index_allocates_next_to_nothing() {
+    for book in [Book::Leftovers, Book::Pareto, Book::Categories, Book::Undominated] {
         for &resting in RESTING {
             let allocations = allocations(book, resting);
             assert!(allocations <= COUNTED as u64 / COMMANDS_PER_ALLOCATION, "{book:?}, {resting}: {allocations}");
