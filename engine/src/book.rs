@@ -27,6 +27,8 @@ pub(crate) fn category_accepted(accepted: &Category, own: &Category) -> bool {
 
 /// As many asks at the front of the queue may be too small for a `single` bid before they are moved out of its way.
 const PASSED_MAX: usize = 64;
+/// As many are moved by one command: some milliseconds of work.
+const MOVES_MAX: usize = 16_384;
 
 /// What a bid looks for among asks.
 #[derive(Clone, Copy, Debug)]
@@ -72,6 +74,8 @@ impl Class {
 /// Indexed asks that [`Book::visit_asks`] finds at once, at first and at most.
 const FEW_AT_FIRST: usize = 4;
 const FEW_MOST: usize = 64;
+/// So many times; then all that are left at once.
+const FEW_TIMES: usize = 10;
 
 /// The resting orders of one instrument.
 #[derive(Debug)]
@@ -192,15 +196,15 @@ impl Book {
         }
     }
 
-    /// An indexed order has more open units than before.
+    /// An indexed order has other open units than before.
     #[cold]
-    fn grow(&mut self, orders: &Orders, slot: Slot, key: u32) {
+    fn reindex(&mut self, orders: &Orders, slot: Slot, key: u32) {
         let hot = orders.hot(slot);
         let entry = entry(hot, key, slot);
         let time = |slot: Slot| orders.hot(slot).time;
         match hot.flags.side() {
-            Side::Ask => self.segments.grow(hot.flags.category(), entry, hot.remaining, time),
-            Side::Bid => self.demanding.grow(entry, hot.remaining, time),
+            Side::Ask => self.segments.resize(hot.flags.category(), entry, hot.remaining, time),
+            Side::Bid => self.demanding.resize(entry, hot.remaining, time),
         }
     }
 
@@ -247,8 +251,9 @@ impl Book {
         let (side, queued, before) = (hot.flags.side(), hot.flags.has(Flags::QUEUED), hot.remaining);
         let key = self.key(side, hot.ticks);
         orders.hot_mut(slot).remaining = remaining;
-        if remaining > before && !queued {
-            self.grow(orders, slot, key);
+        // The index must know of more, and of less now and then: what is half as large still passes for the whole.
+        if !queued && (remaining > before || remaining.leading_zeros() > before.leading_zeros()) {
+            self.reindex(orders, slot, key);
         }
         self.side_mut(side).resize(key, before, remaining)
     }
@@ -276,16 +281,15 @@ impl Book {
         (left, ladder.push(queues, to, slot, units))
     }
 
-    /// Whether an order at that limit could match at all: a cheap look at the best prices that spares most arrivals a
-    /// search.
+    /// Whether something rests on the other side at an order's limit, whatever it demands: a cheap look at the best
+    /// prices that spares most arrivals a search.
     #[inline(always)]
     pub(crate) fn may_match(&self, side: Side, ticks: u32) -> bool {
-        let other = if side == Side::Bid { Side::Ask } else { Side::Bid };
-        let indexed = match side {
-            Side::Bid => self.segments.best_price().is_some_and(|best| best <= ticks),
-            Side::Ask => !self.demanding.is_empty(),
+        let (other, indexed) = match side {
+            Side::Bid => (Side::Ask, self.segments.best_price()),
+            Side::Ask => (Side::Bid, self.demanding.best_price()),
         };
-        self.side(other).best() <= self.key(other, ticks) || indexed
+        self.side(other).best().min(indexed.unwrap_or(NO_KEY)) <= self.key(other, ticks)
     }
 
     /// Whether asks that promise this wait in the queues.
@@ -320,15 +324,16 @@ impl Book {
     }
 
     /// Moves asks that are too small for a `single` bid from their queue to the index, which finds the way past them, as
-    /// long as a search would pass over many. Nobody sees where an ask is kept, and each is moved once in its life: who
-    /// places small asks pays for the way past them.
+    /// long as a search would pass over many; so many at a time, the rest is passed over once more. Nobody sees where an
+    /// ask is kept, and it stays in the index until it is moved or leaves: each placing or moving of an ask costs one of
+    /// these moves at most.
     #[inline(never)]
     pub(crate) fn move_small_asks(&mut self, orders: &mut Orders, demand: &Demand) {
         if !self.main_serves(demand) {
             return;
         }
         let mut passed = [NONE; PASSED_MAX];
-        loop {
+        for _ in 0..MOVES_MAX / PASSED_MAX {
             let small = self.asks().queue(orders).take_while(|slot| {
                 let hot = orders.hot(*slot);
                 hot.ticks <= demand.ticks && hot.remaining < demand.units
@@ -401,13 +406,14 @@ impl Book {
     /// Asks that a bid may take, in the order in which it takes them, until `go_on` says no.
     ///
     /// Those of the queues, which share one class, come in that order by any preference. The others are found a few at a
-    /// time, more each time: what this costs is as much as the bid needs, and no memory.
+    /// time, more each time, which costs as much as the bid needs and no memory. But each time passes over those before;
+    /// so a bid that needs hundreds has all of them sorted.
     pub(crate) fn visit_asks(&self, orders: &Orders, demand: &Demand, mut go_on: impl FnMut(Slot) -> bool) {
         let query = ask_query(demand);
         let queue = self.queued_asks(orders, demand).filter(|slot| orders.hot(*slot).remaining >= demand.units);
         let mut queue = queue.peekable();
         let (mut room, mut last) = (FEW_AT_FIRST, None);
-        loop {
+        for _ in 0..FEW_TIMES {
             let mut few = Few::<FEW_MOST>::new(room, last);
             self.segments.search(accepted(&demand.category), &query, orders, &mut few);
             for &(place, slot) in few.found() {
@@ -427,6 +433,13 @@ impl Book {
             }
             room = FEW_MOST.min(4 * room);
         }
+        drop(queue);
+        let standing = |slot: Slot| standing(&query, orders, slot);
+        let mut rest: Vec<(Standing, Slot)> =
+            self.feasible_asks(orders, demand).into_iter().map(|slot| (standing(slot), slot)).collect();
+        rest.retain(|(place, _)| Some(*place) > last);
+        rest.sort_unstable();
+        rest.into_iter().all(|(_, slot)| go_on(slot));
     }
 
     /// Queued asks that a bid may take, whatever their size.
@@ -459,20 +472,6 @@ impl Book {
             (None, None) => None,
         });
         merged.fuse().all(go_on);
-    }
-
-    /// Whether something rests on the other side at an order's limit, whatever it demands.
-    pub(crate) fn reaches(&self, side: Side, ticks: u32) -> bool {
-        match side {
-            Side::Bid => {
-                let indexed = self.segments.best_price().unwrap_or(NO_KEY);
-                indexed.min(self.asks().best()) <= ticks
-            }
-            Side::Ask => {
-                let best = self.demanding.best_price().unwrap_or(NO_KEY).min(self.bids().best());
-                best <= self.top - ticks
-            }
-        }
     }
 
     /// Price levels of one side, best first.

@@ -365,7 +365,7 @@ impl Engine {
             Miss::Capacity
         } else if book.orders(other) == 0 {
             Miss::EmptyBook
-        } else if !book.reaches(side, hot.ticks) {
+        } else if !book.may_match(side, hot.ticks) {
             Miss::Price
         } else if self.counterpart_whatever_size(slot).is_none() {
             Miss::Constraints

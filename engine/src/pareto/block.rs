@@ -177,12 +177,11 @@ impl Block {
         }
     }
 
-    /// Lifts the quantity of an entry: whether it is here.
-    pub(super) fn grow(&mut self, l: usize, slot: u32, quantity: u16) -> bool {
+    /// Sets the quantity of an entry: whether it is here.
+    pub(super) fn resize(&mut self, l: usize, slot: u32, quantity: u16) -> bool {
         let Some(at) = self.leaves[l].position(slot) else { return false };
-        let grown = self.leaves[l].quantity(at).max(quantity);
-        self.leaves[l].set_quantity(at, grown);
-        self.most[l] = self.most[l].max(grown);
+        self.leaves[l].set_quantity(at, quantity);
+        self.most[l] = self.leaves[l].most();
         true
     }
 

@@ -13,12 +13,12 @@
 //! Searches are in [`search`] (rank order) and [`score`] (weighted sums), what they find in [`few`]; [`segments`] keeps an
 //! index for each category.
 //!
-//! Quantities prune too: each entry keeps a code of the most it offered, each leaf and block the greatest of them.
+//! Quantities prune too: each entry keeps a code of what it offers, or more; each leaf and block the greatest of them.
 //!
 //! Invariants: entries of equal rank stay in the order of their arrival; every summary is exact for what it summarises
 //! (quantities: an upper bound). The same calls leave the same index on every machine.
 //!
-//! Deliberately absent: orders with the book's main attributes (a price ladder holds them), the orders themselves,
+//! Deliberately absent: most orders with the book's main attributes (a price ladder holds them), the orders themselves,
 //! quantities beyond a code, any knowledge of markets.
 #![expect(clippy::vec_box, reason = "leaves change places often: a pointer moves, not 1,168 bytes")]
 
@@ -299,12 +299,12 @@ impl ParetoIndex {
         self.renew(first);
     }
 
-    /// The entry now offers `quantity` units, more than before.
-    pub(crate) fn grow(&mut self, entry: Entry, quantity: u64, time: impl Fn(u32) -> u64) {
+    /// The entry now offers `quantity` units, or fewer.
+    pub(crate) fn resize(&mut self, entry: Entry, quantity: u64, time: impl Fn(u32) -> u64) {
         let (at, leaf) = self.find(&entry, &time);
         let quantity = quantity_code(quantity);
-        assert!(self.blocks[at].grow(leaf, entry.slot, quantity), "an entry that grows is in the index");
-        self.most[at] = self.most[at].max(quantity);
+        assert!(self.blocks[at].resize(leaf, entry.slot, quantity), "a resized entry is in the index");
+        self.most[at] = self.blocks[at].most();
     }
 
     /// First in rank order that is feasible and accepted.

@@ -122,10 +122,10 @@ impl Segments {
         self.renew_heads(at, &entry);
     }
 
-    /// As [`ParetoIndex::grow`].
-    pub(crate) fn grow(&mut self, category: u32, entry: Entry, quantity: u64, time: impl Fn(u32) -> u64) {
-        let at = crate::invariant(self.place_of(category), "an entry that grows has its segment");
-        self.indexes[at].grow(entry, quantity, time);
+    /// As [`ParetoIndex::resize`].
+    pub(crate) fn resize(&mut self, category: u32, entry: Entry, quantity: u64, time: impl Fn(u32) -> u64) {
+        let at = crate::invariant(self.place_of(category), "a resized entry has its segment");
+        self.indexes[at].resize(entry, quantity, time);
     }
 
     fn place_of(&self, category: u32) -> Option<usize> {
@@ -175,6 +175,7 @@ impl Segments {
         source: &S,
         few: &mut Few<N>,
     ) {
+        debug_assert!(query.limit < u32::MAX, "no price reaches what stands for no entry");
         match (self.summaries.as_slice(), self.indexes.as_slice()) {
             ([summary], [index]) => {
                 if summary.is_among(accepted) {
@@ -228,7 +229,8 @@ impl Segments {
         source: &S,
         few: &mut Few<N>,
     ) {
-        let candidates = || self.within(*query).filter(|&at| self.summaries[at].is_among(accepted));
+        let is_candidate = |summary: &Summary| summary.floors.price <= query.limit && summary.is_among(accepted);
+        let candidates = || self.within(*query).filter(|&at| is_candidate(&self.summaries[at]));
         let Some(first) = candidates().min_by_key(|&at| query.bound(&self.summaries[at].floors)) else { return };
         self.indexes[first].search(query, source, few);
         for at in candidates().filter(|&at| at != first) {

@@ -97,12 +97,10 @@ impl Pair {
         self.free.push(entry.slot);
     }
 
-    fn grow(&mut self, at: usize, by: u64) {
+    fn resize(&mut self, at: usize, quantity: u64) {
         let entry = self.list[at];
-        let quantity = &mut self.orders[entry.slot as usize].1;
-        *quantity += by;
-        let quantity = *quantity;
-        self.index.grow(entry, quantity, |slot| self.orders[slot as usize].0);
+        self.orders[entry.slot as usize].1 = quantity;
+        self.index.resize(entry, quantity, |slot| self.orders[slot as usize].0);
     }
 
     fn query(&self, stream: &mut Stream, shape: Shape) -> Query {
@@ -227,7 +225,7 @@ fn check_stream(seed: u64, rank: Rank, shape: Shape, size: usize, steps: usize) 
             }
             18 if !pair.list.is_empty() => {
                 let at = stream.below(pair.list.len() as u32) as usize;
-                pair.grow(at, u64::from(stream.below(50)));
+                pair.resize(at, u64::from(stream.below(50)));
             }
             _ => {}
         }
