@@ -574,3 +574,6 @@ pub(crate) fn preference_rank(preference: Preference, hot: &Hot) -> (i64, (u32, 
     };
     (measure, ask_rank(hot))
 }
+
+#[cfg(test)]
+mod tests;

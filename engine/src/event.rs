@@ -8,7 +8,9 @@ use crate::{
 };
 use bincode::{Decode, Encode};
 
-/// A result of applying an input.
+const _: () = assert!(size_of::<Event>() <= 160, "events are copied, kept and queued by the million");
+
+/// A result of applying an input. Plain bytes, so that one may be written over another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum Event {
     /// The command changed nothing.

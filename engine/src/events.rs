@@ -1,17 +1,21 @@
 //! Where the engine writes what inputs did.
 
 use crate::{Event, RejectReason, invariant};
+use std::fmt;
 use std::ops::Deref;
 
 /// What fills memory for events that are not written yet.
 const BLANK: Event = Event::Rejected(RejectReason::UnknownAccount);
+
+/// Events to make room for when there is none.
+const AT_LEAST: usize = 16;
 
 /// Events in order: to read, a slice.
 ///
 /// Not a vector, because what is passed to [`Vec::push`] is made on the stack first, where it must survive a failing
 /// allocation, and copied from there. Here an event is written where it belongs, over what was there before
 /// [`Events::clear`].
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Events {
     /// Memory for events: those up to `len` count.
     memory: Vec<Event>,
@@ -35,11 +39,11 @@ impl Events {
         self.len = 0;
     }
 
-    /// Takes all events out, with their memory.
+    /// Takes all events out; their memory stays.
     pub fn take(&mut self) -> Vec<Event> {
-        self.memory.truncate(self.len);
-        self.len = 0;
-        std::mem::take(&mut self.memory)
+        let taken = self.to_vec();
+        self.clear();
+        taken
     }
 
     /// Appends an event.
@@ -61,6 +65,7 @@ impl Events {
     /// Room for up to `N` events; [`Events::add`] says how many were written.
     #[inline(always)]
     pub(crate) fn room<const N: usize>(&mut self) -> &mut [Event; N] {
+        const { assert!(N <= AT_LEAST, "growing once is enough") };
         if self.memory.len() < self.len + N {
             self.grow();
         }
@@ -76,7 +81,13 @@ impl Events {
     #[cold]
     #[inline(never)]
     fn grow(&mut self) {
-        self.memory.resize((self.len * 2).max(16), BLANK);
+        self.memory.resize((self.len * 2).max(self.len + AT_LEAST), BLANK);
+    }
+}
+
+impl fmt::Debug for Events {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&**self, f)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The express lane: what most commands are, done with one look at each record.
 //!
-//! A plain order rests where it meets nobody, moves from queue to queue, or is cancelled there, in an open market
-//! without records of providers, without limits on its account or key. For these the rules of [`crate::trading`] and
+//! A plain order rests where it meets nobody or trades at once, moves from queue to queue, shrinks or is cancelled there,
+//! in an open market without records of providers, without limits on its account or key. For these the rules of [`crate::trading`] and
 //! [`crate::replace`] come down to little, and each function here does just that. It returns false, with nothing
 //! changed, as soon as something is out of the ordinary; then the command goes the long way, where the rules are written
 //! out and refusals are made. So nothing here decides anything: taking the lane out changes no event.
@@ -154,9 +154,11 @@ impl Engine {
                 if account.open_contracts >= OPEN_CONTRACTS_PER_ACCOUNT_MAX
                     || !constraints.is_empty()
                     || *preference != Preference::Price
-                    || !ledger.try_hold(new.account, more)
                 {
                     return false;
+                }
+                if !ledger.try_hold(new.account, more) {
+                    return false; // The last check: what passes it has moved money.
                 }
             }
             Terms::Ask { attributes } => {

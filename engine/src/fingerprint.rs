@@ -131,8 +131,9 @@ pub(crate) struct TableHash {
     sums: Vec<u64>,
     /// Sum of `sums`.
     total: u64,
-    /// A byte a chunk, not zero once it changed since. Eight times the memory of bits for half the instructions.
-    dirty: Vec<u8>,
+    /// A byte a chunk, not zero once it changed since: eight times the memory of bits for half the instructions. By eight,
+    /// since most are clean.
+    dirty: Vec<[u8; 8]>,
 }
 
 impl TableHash {
@@ -140,7 +141,7 @@ impl TableHash {
     #[inline(always)]
     pub(crate) fn mark(&mut self, row: usize) {
         let chunk = row / ROWS_PER_CHUNK;
-        match self.dirty.get_mut(chunk) {
+        match self.dirty.as_flattened_mut().get_mut(chunk) {
             Some(dirty) => *dirty = 1,
             None => self.grow(chunk),
         }
@@ -148,22 +149,20 @@ impl TableHash {
 
     #[cold]
     fn grow(&mut self, chunk: usize) {
-        self.dirty.resize((chunk + 1).next_power_of_two().max(64), 0);
-        self.sums.resize(self.dirty.len(), 0);
-        self.dirty[chunk] = 1;
+        self.dirty.resize((chunk / 8 + 1).next_power_of_two(), [0; 8]);
+        self.sums.resize(self.dirty.len() * 8, 0);
+        self.dirty[chunk / 8][chunk % 8] = 1;
     }
 
     /// Memory for so many rows, so that marking them allocates nothing.
     pub(crate) fn reserve(&mut self, rows: usize) {
-        let chunks = rows.div_ceil(ROWS_PER_CHUNK).next_multiple_of(8);
-        self.dirty.resize(chunks.max(self.dirty.len()), 0);
-        self.sums.resize(self.dirty.len(), 0);
+        let eights = rows.div_ceil(ROWS_PER_CHUNK * 8);
+        self.dirty.resize(eights.max(self.dirty.len()), [0; 8]);
+        self.sums.resize(self.dirty.len() * 8, 0);
     }
 
-    /// Eight at a time, since most are clean. The length is a multiple of eight.
-    fn dirty_chunks(dirty: &[u8]) -> impl Iterator<Item = usize> + '_ {
-        let (eights, _) = dirty.as_chunks::<8>();
-        let eights = eights.iter().enumerate().filter(|(_, eight)| u64::from_ne_bytes(**eight) != 0);
+    fn dirty_chunks(dirty: &[[u8; 8]]) -> impl Iterator<Item = usize> + '_ {
+        let eights = dirty.iter().enumerate().filter(|(_, eight)| u64::from_ne_bytes(**eight) != 0);
         eights.flat_map(|(at, eight)| (0..8).filter(|bit| eight[*bit] != 0).map(move |bit| at * 8 + bit))
     }
 
@@ -181,7 +180,7 @@ impl TableHash {
             self.total = self.total.wrapping_add(fresh).wrapping_sub(*stored);
             *stored = fresh;
         }
-        self.dirty.fill(0);
+        self.dirty.fill([0; 8]);
         self.total
     }
 }
@@ -296,6 +295,7 @@ mod tests {
             }
         }
         let mut fresh = TableHash::default();
+        fresh.reserve(99); // The last row is beyond what was asked for.
         (0..100).for_each(|row| fresh.mark(row));
         let expected = fresh.total(|row| hash(&rows, row));
         assert_eq!(table.total(|row| hash(&rows, row)), expected);

@@ -18,7 +18,8 @@ impl Flags {
     pub(crate) const PARKED: u32 = 1 << 5;
     /// The ask waits for its market to open.
     pub(crate) const WAITS: u32 = 1 << 6;
-    /// Rests in the queue of its level rather than in an index. Derived.
+    /// Rests in the queue of its level rather than in an index. Not state: nobody sees it, and a restored engine may keep
+    /// an order elsewhere.
     pub(crate) const QUEUED: u32 = 1 << 7;
     /// Is in its book. Derived: an open order that is neither parked nor matching just now.
     pub(crate) const BOOKED: u32 = 1 << 13;

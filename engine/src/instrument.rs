@@ -231,6 +231,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_symbol_is_a_string_in_the_journal_and_none_that_is_too_long() {
+        let config = bincode::config::legacy();
+        for name in ["a", "llama-3.3-70b/eu:1", &"x".repeat(SYMBOL_BYTES_MAX)] {
+            let symbol = Symbol::new(name).unwrap();
+            let bytes = bincode::encode_to_vec(symbol, config).unwrap();
+            assert_eq!(bytes, bincode::encode_to_vec(name, config).unwrap());
+            assert_eq!(bincode::decode_from_slice(&bytes, config).unwrap(), (symbol, bytes.len()));
+        }
+        let long = bincode::encode_to_vec("x".repeat(SYMBOL_BYTES_MAX + 1), config).unwrap();
+        assert!(bincode::decode_from_slice::<Symbol, _>(&long, config).is_err());
+        assert!(Symbol::new("b") > Symbol::new("ab") && Symbol::new("ab") > Symbol::new("a"), "ordered as strings");
+    }
+
+    #[test]
     fn a_symbol_is_short_and_plain() {
         assert!(Symbol::new("meta/llama-3.1:8b_q4").is_some());
         for bad in ["", "a b", "naïve", "a\n", &"x".repeat(65)] {

@@ -9,7 +9,8 @@ pub const ACCOUNTS_MAX: usize = 4_000_000;
 pub const INSTRUMENTS_MAX: usize = 10_000;
 /// Bytes in an instrument's symbol, which travels in the journal.
 pub const SYMBOL_BYTES_MAX: usize = 64;
-/// Price levels of an instrument: its highest price is at most this many ticks, so that a level is found by index.
+/// Price levels of an instrument: its highest price is at most this many ticks, so that a level is found by index. Each
+/// side keeps 24 bytes for every level near which an order once was: 50 MB an instrument at the most.
 pub const LEVELS_MAX: u64 = 1 << 20;
 /// Open orders of one account: one account cannot fill the books.
 pub const OPEN_ORDERS_PER_ACCOUNT_MAX: u32 = 10_000;

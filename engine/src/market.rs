@@ -5,12 +5,10 @@ use crate::book::Book;
 use crate::contracts::ContractList;
 use crate::ladder::Totals;
 use crate::limits::ACCOUNT_ATOMS_MAX;
+use crate::money::SMALL_ATOMS;
 use crate::{
     Amount, Event, InstrumentId, InstrumentSpec, InstrumentState, OrderId, Price, Quantity, RejectReason, Side,
 };
-
-/// Atoms of which basis points are worked out in one step: $2,800.
-const SMALL: u128 = 1 << 48;
 
 /// A listed instrument and its book.
 #[derive(Debug)]
@@ -146,7 +144,7 @@ impl Market {
     #[inline(always)]
     pub(crate) fn hold_of(&self, ticks: u32, units: u64) -> Option<Amount> {
         let notional = u128::from(self.price(ticks).0) * u128::from(units);
-        if notional < SMALL {
+        if notional < u128::from(SMALL_ATOMS) {
             let (atoms, bps) = (notional as u64, u64::from(self.hold_fee_bps));
             return Some(Amount((atoms + atoms * bps / 10_000) as i64)); // 2^48 x 2,500 fits 63 bits.
         }
@@ -255,6 +253,17 @@ mod tests {
             assert_eq!(market.ticks(Price(tick - 1)), Err(range));
             assert_eq!(market.ticks(Price(tick * levels + 1)), Err(range));
         }
+    }
+
+    #[test]
+    fn a_hold_is_exact_on_both_sides_of_where_it_takes_two_steps() {
+        let mut market = market(1, 1_000);
+        market.hold_fee_bps = 2_500;
+        for units in [1, 9_999, SMALL_ATOMS - 1, SMALL_ATOMS, SMALL_ATOMS + 1, 1 << 60] {
+            let expected = u128::from(units) + u128::from(units) * 2_500 / 10_000;
+            assert_eq!(market.hold_of(1, units), Some(Amount(expected as i64)), "{units}");
+        }
+        assert_eq!(market.hold_of(1, 1 << 62), None);
     }
 
     #[test]

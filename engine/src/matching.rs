@@ -94,7 +94,7 @@ impl Engine {
         end
     }
 
-    /// Sees to it that an order which is not in the book, if it is a `single` bid, finds what it takes in a few steps.
+    /// Sees to it that a `single` bid that is about to match finds what it takes in a few steps.
     #[inline(always)]
     pub(crate) fn make_way(&mut self, slot: Slot, ticks: u32, units: u64) {
         let hot = self.orders.hot(slot);

@@ -9,6 +9,9 @@ pub const ATOMS_PER_CREDIT: i64 = 100_000_000;
 /// Atoms in one US cent (ten credits).
 pub const ATOMS_PER_CENT: i64 = 10 * ATOMS_PER_CREDIT;
 
+/// Amounts below this have their basis points worked out in one step: 16 bits more fit. $2,800.
+pub(crate) const SMALL_ATOMS: u64 = 1 << 48;
+
 /// An amount of money in atoms (10^-8 credit).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
 pub struct Amount(pub i64);
@@ -19,12 +22,13 @@ impl Amount {
 
     /// The part of this amount that `bps` basis points are, rounded down; for amounts of at least zero.
     ///
-    /// In two steps so that 64 bits suffice: `floor(a b / 10^4) = (a div 10^4) b + floor((a mod 10^4) b / 10^4)`.
+    /// Large ones in two steps so that 64 bits suffice:
+    /// `floor(a b / 10^4) = (a div 10^4) b + floor((a mod 10^4) b / 10^4)`.
     #[inline(always)]
     pub fn fee(self, bps: u16) -> Amount {
         let (atoms, bps) = (self.0 as u64, u64::from(bps)); // Never below zero; whole numbers divide faster so.
-        if atoms < 1 << 48 {
-            return Amount((atoms * bps / 10_000) as i64); // Nearly always: 16 bits more fit.
+        if atoms < SMALL_ATOMS {
+            return Amount((atoms * bps / 10_000) as i64);
         }
         Amount((atoms / 10_000 * bps + atoms % 10_000 * bps / 10_000) as i64)
     }
@@ -61,6 +65,17 @@ mod tests {
         assert_eq!(Amount(199).fee(100), Amount(1));
         assert_eq!(Amount(99).fee(100), Amount::ZERO);
         assert_eq!(Amount(i64::MAX).fee(10_000), Amount(i64::MAX), "no overflow at the largest amount");
+    }
+
+    #[test]
+    fn a_fee_is_exact_whatever_the_amount() {
+        let near = |atoms: u64| [atoms - 1, atoms, atoms + 1, atoms + 9_999];
+        for atoms in [1, 10_000, SMALL_ATOMS, 1 << 50, 1 << 62].into_iter().flat_map(near) {
+            for bps in [0, 1, 7, 2_500, 9_999, 10_000] {
+                let expected = u128::from(atoms) * u128::from(bps) / 10_000;
+                assert_eq!(Amount(atoms as i64).fee(bps).0 as u128, expected, "{bps} of {atoms}");
+            }
+        }
     }
 
     #[test]

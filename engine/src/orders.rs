@@ -148,12 +148,14 @@ impl Orders {
     /// What matching reads of the order in that slot.
     #[inline]
     pub(crate) fn hot(&self, slot: Slot) -> &Hot {
+        debug_assert!(slot != NONE, "the end of a list is no order");
         &self.hot[slot as usize]
     }
 
     /// The same, to change; the state hash notices.
     #[inline]
     pub(crate) fn hot_mut(&mut self, slot: Slot) -> &mut Hot {
+        debug_assert!(slot != NONE, "the end of a list is no order");
         self.hash.mark(slot as usize);
         &mut self.hot[slot as usize]
     }

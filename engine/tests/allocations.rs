@@ -284,11 +284,11 @@ fn spec() -> InstrumentSpec {
 }
 
 /// Commands whose allocations are counted.
-const COUNTED: usize = if cfg!(debug_assertions) { 20_000 } else { 200_000 };
-/// Sizes of the books; a large one takes minutes without optimization.
-const RESTING: &[usize] = if cfg!(debug_assertions) { &[2_000] } else { &[2_000, 50_000] };
-/// So many commands in a book of differing asks make one allocation at most; the warm-up of a debug build is short.
-const COMMANDS_PER_ALLOCATION: u64 = if cfg!(debug_assertions) { 1_000 } else { 4_000 };
+const COUNTED: usize = 200_000;
+/// Sizes of the books.
+const RESTING: &[usize] = &[2_000, 50_000];
+/// So many commands in a book with an index make one allocation at most.
+const COMMANDS_PER_ALLOCATION: u64 = 4_000;
 
 /// An exchange with about so many resting orders, after commands enough for everything to have grown.
 fn warm(book: Book, resting: usize) -> Exchange {
@@ -388,7 +388,7 @@ fn a_steady_flow_in_a_book_with_an_index_allocates_next_to_nothing() {
 /// the asks of a provider whose measured values change.
 #[test]
 fn rare_commands_allocate_little() {
-    const TIMES: u64 = if cfg!(debug_assertions) { 1_000 } else { 10_000 };
+    const TIMES: u64 = 10_000;
     let mut exchange = warm(Book::Pareto, 2_000);
     let mut dated = VecDeque::with_capacity(1_000);
     let kinds: [(&str, Rare, u64); 3] = [
@@ -464,10 +464,10 @@ fn bytes_per_order(book: Book, engine: Engine, before: i64, orders: usize) -> f6
 
 #[test]
 fn a_resting_order_takes_few_bytes() {
-    let orders = if cfg!(debug_assertions) { 100_000 } else { 1_000_000 };
+    let orders = 1_000_000;
     let bounds = [(Book::Plain, 128.0), (Book::Pareto, 144.0), (Book::Categories, 144.0), (Book::Undominated, 160.0)];
     for (book, most) in bounds {
-        for &exact in if cfg!(debug_assertions) { &[true][..] } else { &[true, false] } {
+        for exact in [true, false] {
             let before = LIVE_BYTES.get();
             let capacity = Capacity { orders, contracts: 0 };
             let engine = if exact { Engine::with_capacity(capacity) } else { Engine::new() };
