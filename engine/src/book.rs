@@ -3,8 +3,9 @@
 //! Most books are plain: all asks promise the same, bids demand nothing. Such orders wait in the queues of the
 //! [`Ladder`], in price-time order, found without a search. An ask whose attributes differ from those of the queue (the
 //! book's *main* class, that of the first ask to rest in an empty side) is kept in the [`Segments`], in a [`ParetoIndex`] of
-//! its category (GPU class, region, precision); a bid with demands in one index of bids. A search takes the better of the
-//! queue's best and each index's best, so where an order is kept never matters to the outcome.
+//! its category (GPU class, region, precision), and so are asks too small for a `single` bid that came by. A bid with
+//! demands, or that is `single`, is kept in one index of bids. A search takes the better of the queue's best and each
+//! index's best, so where an order is kept never matters to the outcome.
 //!
 //! The book knows slots; the orders themselves live in [`Orders`]. A bid may rest above an ask that its constraints
 //! exclude, so best bid may exceed best ask.
@@ -181,7 +182,7 @@ impl Book {
         let entry = entry(hot, key, slot);
         match hot.flags.side() {
             Side::Ask => self.segments.insert(hot.flags.category(), entry, units),
-            Side::Bid => self.demanding.insert(entry, units),
+            Side::Bid => self.demanding.insert(entry, modesty(hot, units)),
         }
     }
 
@@ -204,7 +205,7 @@ impl Book {
         let time = |slot: Slot| orders.hot(slot).time;
         match hot.flags.side() {
             Side::Ask => self.segments.resize(hot.flags.category(), entry, hot.remaining, time),
-            Side::Bid => self.demanding.resize(entry, hot.remaining, time),
+            Side::Bid => self.demanding.resize(entry, modesty(hot, hot.remaining), time),
         }
     }
 
@@ -251,8 +252,10 @@ impl Book {
         let (side, queued, before) = (hot.flags.side(), hot.flags.has(Flags::QUEUED), hot.remaining);
         let key = self.key(side, hot.ticks);
         orders.hot_mut(slot).remaining = remaining;
-        // The index must know of more, and of less now and then: what is half as large still passes for the whole.
-        if !queued && (remaining > before || remaining.leading_zeros() > before.leading_zeros()) {
+        // The index must know of more than before, and of less now and then: what is half as large still passes for the
+        // whole. With bids it is the other way round; theirs change seldom.
+        let halved = remaining.leading_zeros() > before.leading_zeros();
+        if !queued && (remaining > before || halved || side == Side::Bid) {
             self.reindex(orders, slot, key);
         }
         self.side_mut(side).resize(key, before, remaining)
@@ -382,25 +385,16 @@ impl Book {
             let hot = orders.hot(slot);
             !hot.flags.has(Flags::SINGLE) || hot.remaining <= offer.units
         };
-        let queued = if self.bids().best() > limit {
-            None
-        } else {
-            let head = self.bids().head(self.bids().best());
-            if fits(head) { Some(head) } else { self.later_bid(orders, limit, fits) }
-        };
+        let best = self.bids().best();
+        let queued = (best <= limit).then(|| self.bids().head(best));
         if self.demanding.is_empty() {
             return queued;
         }
         let limit = queued.map_or(limit, |slot| self.top - orders.hot(slot).ticks);
         let accepts = |entry: &Entry| fits(entry.slot) && accepts_category(orders, entry.slot, offer);
-        let found = self.demanding.first(&bid_query(offer, limit), accepts).map(|entry| entry.slot);
+        let query = Query { quantity: u64::MAX / offer.units.max(1), ..bid_query(offer, limit) };
+        let found = self.demanding.first(&query, accepts).map(|entry| entry.slot);
         [queued, found].into_iter().flatten().min_by_key(|slot| bid_rank(orders.hot(*slot)))
-    }
-
-    #[cold]
-    fn later_bid(&self, orders: &Orders, limit: u32, fits: impl Fn(Slot) -> bool) -> Option<Slot> {
-        let lowest = self.top - limit;
-        self.bids().queue(orders).take_while(|slot| orders.hot(*slot).ticks >= lowest).find(|slot| fits(*slot))
     }
 
     /// Asks that a bid may take, in the order in which it takes them, until `go_on` says no.
@@ -492,7 +486,13 @@ impl Book {
 }
 
 fn makes_no_demands(hot: &Hot) -> bool {
-    hot.latency_ms == u32::MAX && hot.throughput_tps == 0 && !hot.flags.has(Flags::PICKY)
+    hot.latency_ms == u32::MAX && hot.throughput_tps == 0 && !hot.flags.has(Flags::PICKY | Flags::SINGLE)
+}
+
+/// How little a bid needs of an ask, for an index whose searches skip what has too little: what is more for a smaller
+/// `single` bid, and most for one that takes any part.
+fn modesty(hot: &Hot, units: u64) -> u64 {
+    if hot.flags.has(Flags::SINGLE) { u64::MAX / units.max(1) } else { u64::MAX }
 }
 
 fn accepts_category(orders: &Orders, slot: Slot, offer: &Offer) -> bool {

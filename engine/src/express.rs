@@ -148,12 +148,13 @@ impl Engine {
         }
         let mut more = 0;
         match &new.terms {
-            Terms::Bid { constraints, preference, .. } => {
+            Terms::Bid { constraints, preference, single } => {
                 let Some(hold) = market.hold_of(ticks, units) else { return false };
                 more = hold.0;
                 if account.open_contracts >= OPEN_CONTRACTS_PER_ACCOUNT_MAX
                     || !constraints.is_empty()
                     || *preference != Preference::Price
+                    || (*single & rests)
                 {
                     return false;
                 }
