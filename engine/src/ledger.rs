@@ -374,6 +374,33 @@ mod tests {
     }
 
     #[test]
+    fn the_sum_tells_of_money_that_came_from_nowhere() {
+        let mut ledger = Ledger::default();
+        let own = |atoms: i64| Balance { available: Amount(atoms), escrow: Amount(2 * atoms), ..Balance::default() };
+        ledger.restore(own(5));
+        assert_eq!(ledger.sum(), 15);
+        ledger.restore(Balance { owed: Amount(4), ..own(1) });
+        assert_eq!(ledger.sum(), 14);
+        ledger.restore_platform(6, -20);
+        assert_eq!(ledger.sum(), 0);
+    }
+
+    #[test]
+    fn a_party_owns_its_accounts_and_nobody_those_of_the_platform() {
+        let party = AccountId(7);
+        let own = [
+            LedgerAccount::Available(party),
+            LedgerAccount::Held(party),
+            LedgerAccount::Escrow(party),
+            LedgerAccount::Earned(party),
+            LedgerAccount::PayoutPending(party),
+            LedgerAccount::Receivable(party),
+        ];
+        assert!(own.iter().all(|account| account.owner() == Some(party)));
+        assert_eq!([LedgerAccount::Fees, LedgerAccount::External].map(LedgerAccount::owner), [None, None]);
+    }
+
+    #[test]
     #[should_panic(expected = "no internal account is negative")]
     fn an_overdraft_stops_the_process() {
         let mut ledger = Ledger::default();
