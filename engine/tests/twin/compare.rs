@@ -124,14 +124,14 @@ fn shrink(mut steps: Vec<Step>) -> (Vec<Step>, String) {
 }
 
 /// The same as [`first_difference`], with a panic as a difference too.
-pub(crate) fn check(steps: &[Step]) -> Option<(usize, String)> {
+fn check(steps: &[Step]) -> Option<(usize, String)> {
     let outcome = std::panic::catch_unwind(|| first_difference(steps));
     outcome.unwrap_or_else(|_| Some((steps.len() - 1, "a panic".to_owned())))
 }
 
-fn compare(seed: u64, count: usize) {
-    let steps = steps(seed, count);
-    if let Some((at, _)) = check(&steps) {
+/// Panics with the shortest story of a difference, if there is one.
+pub(crate) fn compare(seed: u64, steps: &[Step]) {
+    if let Some((at, _)) = check(steps) {
         let (shrunk, difference) = shrink(steps[..=at].to_vec());
         let story: String = shrunk.iter().map(|(wait, command)| format!("  +{wait} {command:?}\n")).collect();
         panic!("seed {seed} differs at step {at}; shrunk to {} steps:\n{story}{difference}", shrunk.len());
@@ -147,7 +147,10 @@ fn volume() -> usize {
 #[test]
 fn the_engine_does_what_its_naive_twin_does() {
     match std::env::var("TWIN_SEED") {
-        Ok(seed) => compare(seed.parse().expect("TWIN_SEED is a number"), volume()),
-        Err(_) => KEPT_SEEDS.iter().for_each(|seed| compare(*seed, volume() / KEPT_SEEDS.len())),
+        Ok(seed) => {
+            let seed = seed.parse().expect("TWIN_SEED is a number");
+            compare(seed, &steps(seed, volume()));
+        }
+        Err(_) => KEPT_SEEDS.iter().for_each(|seed| compare(*seed, &steps(*seed, volume() / KEPT_SEEDS.len()))),
     }
 }

@@ -1,7 +1,7 @@
 //! An engine that is written and read back goes on as if nothing had happened, wherever in a stream that is.
 
 use crate::commands::Random;
-use crate::compare::{START, bytes, steps};
+use crate::compare::{START, Step, bytes, steps};
 use gollem_engine::*;
 
 fn written(engine: &Engine) -> Vec<u8> {
@@ -21,11 +21,11 @@ fn read_back(engine: &Engine) -> Engine {
 }
 
 /// The engine and its copies, each of another moment, do the same from there on. Returns how many copies were made.
-fn goes_on(seed: u64, count: usize) -> usize {
-    let mut random = Random(seed ^ 0x5eed);
+pub(crate) fn goes_on(seed: u64, steps: Vec<Step>) -> usize {
+    let (mut random, count) = (Random(seed ^ 0x5eed), steps.len());
     let (mut engine, mut copies, mut now) = (Engine::new(), Vec::new(), START);
     let mut made = 0;
-    for (at, (wait, command)) in steps(seed, count).into_iter().enumerate() {
+    for (at, (wait, command)) in steps.into_iter().enumerate() {
         if random.below(count as u64 / 30) == 0 {
             // One goes on to the end, another starts from a copy of the copy.
             let chained = copies.last().map(read_back);
@@ -68,6 +68,6 @@ fn goes_on(seed: u64, count: usize) -> usize {
 fn a_restored_engine_goes_on_like_one_that_never_stopped() {
     let count = if cfg!(debug_assertions) { 6_000 } else { 60_000 };
     let count = std::env::var("TWIN_COMMANDS").map_or(count, |count| count.parse().expect("a number"));
-    let made: usize = [1, 2, 3, 4, 5, 42].into_iter().map(|seed| goes_on(seed, count)).sum();
+    let made: usize = [1, 2, 3, 4, 5, 42].into_iter().map(|seed| goes_on(seed, steps(seed, count))).sum();
     assert!(made > 50, "only {made} snapshots");
 }
