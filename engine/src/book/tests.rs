@@ -80,6 +80,21 @@ fn small_asks_are_out_of_the_way_of_single_bids_and_keep_their_places() {
 }
 
 #[test]
+fn one_command_moves_so_many_small_asks_and_no_more() {
+    let mut all = Fixture { book: Book::new(1_000), orders: Orders::default(), list: OrderList::default() };
+    let more = 3_000;
+    (0..MOVES_MAX + more).for_each(|_| {
+        all.ask(10, 1);
+    });
+    let single = demand(10, 5);
+    all.book.move_small_asks(&mut all.orders, &single);
+    assert_eq!(all.in_the_way(&single), more);
+    assert_eq!(all.book.best_ask(&all.orders, &single), None, "the rest is passed over");
+    all.book.move_small_asks(&mut all.orders, &single);
+    assert!(all.in_the_way(&single) < PASSED_MAX);
+}
+
+#[test]
 fn an_ask_that_shrinks_in_the_index_is_known_to_be_smaller() {
     let mut all = Fixture { book: Book::new(1_000), orders: Orders::default(), list: OrderList::default() };
     let asks: Vec<Slot> = (0..500).map(|_| all.ask(10, 4)).collect();
