@@ -60,7 +60,7 @@ pub use encoder::Encoder;
 pub use error::{Damage, EncodeError, OpenError, ScanError, SnapshotDamage, WriteError};
 pub use format::{GROUP_BYTES_MAX, PAYLOAD_BYTES_MAX, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
 pub use group::Group;
-pub use open::{Locked, Opened, Options, lock, lock_in, open, open_in};
+pub use open::{Locked, Opened, Options, lock, lock_in, open, open_in, starts_in};
 pub use position::Position;
 pub use recovery::Starts;
 pub use retention::{SegmentInfo, remove_segments_before, segments};

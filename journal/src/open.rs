@@ -120,6 +120,18 @@ pub fn open_in<S: Storage, V>(
     take_lock(storage)?.open(options, Position::START, witnessed, visit)
 }
 
+/// [`Locked::starts`] beside a writer that may be at work.
+///
+/// # Errors
+///
+/// As [`Locked::starts`].
+pub fn starts_in<S: Storage>(storage: &S) -> Result<Starts, OpenError> {
+    let first_seqs = list_segments(storage)?;
+    let slots = SnapshotStore::new(storage.clone()).list();
+    let slots = slots.map_err(read_error(storage, "read the snapshots in", ""))?;
+    Ok(starts(slots, first_seqs.first().copied()))
+}
+
 fn take_lock<S: Storage, V>(storage: S) -> Result<Locked<S>, OpenError<V>> {
     storage.create_dir().map_err(read_error(&storage, "create", ""))?;
     let lock = storage.lock().map_err(read_error(&storage, "lock", "lock"))?;
@@ -139,9 +151,7 @@ impl<S: Storage> Locked<S> {
     ///
     /// The folder or a slot cannot be read, or holds a `.log` file that is no segment.
     pub fn starts(&self) -> Result<Starts, OpenError> {
-        let first_seqs = list_segments(&self.storage)?;
-        let slots = self.snapshots().list().map_err(read_error(&self.storage, "read the snapshots in", ""))?;
-        Ok(starts(slots, first_seqs.first().copied()))
+        starts_in(&self.storage)
     }
 
     /// Opens the journal for writing, creating it if there is none. Gives every durable record after `after` to `visit`
