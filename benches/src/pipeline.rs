@@ -147,7 +147,7 @@ impl Run {
     /// Opens an exchange in a folder of its own and sends the flow's setup.
     fn start(flow: &Flow, dir: &Path) -> anyhow::Result<Run> {
         let options = gollem_sequencer::Options::new(dir.join("journal"));
-        let sequencer = Sequencer::start(&options, 0, None, &mut |_, _, _| {}).context("cannot start the pipeline")?;
+        let sequencer = Sequencer::start(&options, 0, None, None).context("cannot start the pipeline")?;
         let (port, answers) = sequencer.ingress().port(WINDOW).context("the pipeline has stopped")?;
         let mut run = Run { options, sequencer, port, answers, sent: 0 };
         run.send_all(&flow.setup, 1)?;
@@ -175,7 +175,7 @@ impl Run {
         ensure!(sum == 0, "the ledger sums to {sum} atoms, not to zero");
         let (sent, last_seq) = (self.sent, stopped.engine.last_seq());
         ensure!(last_seq == sent, "{sent} commands were acknowledged, but {last_seq} inputs are in the journal");
-        let again = Sequencer::start(&self.options, last_seq, None, &mut |_, _, _| {}).context("cannot recover")?;
+        let again = Sequencer::start(&self.options, last_seq, None, None).context("cannot recover")?;
         let again = again.stop().context("the recovered pipeline did not stop cleanly")?;
         ensure!(again.engine.state_hash() == stopped.engine.state_hash(), "the journal gives another state");
         std::fs::remove_dir_all(&self.options.journal_dir).context("cannot remove the journal")
@@ -265,7 +265,8 @@ impl Closed {
             + &output::row("journal bytes/command", self.bytes_per_command.to_string())
             + &output::row("commands/group", format!("p50 {}", grouped(self.group_commands_p50)));
         for Stage { stage, p50_us, p99_us, p999_us } in &self.stages {
-            rows += &output::row(&format!("  {stage}"), format!("p50 {p50_us} us, p99 {p99_us} us, p99.9 {p999_us} us"));
+            rows +=
+                &output::row(&format!("  {stage}"), format!("p50 {p50_us} us, p99 {p99_us} us, p99.9 {p999_us} us"));
         }
         rows
     }
@@ -296,12 +297,7 @@ impl Open {
         let label = format!("open loop, {}/s", grouped(u64::from(self.rate)));
         let times = format!(
             "p50 {} us ({} x fdatasync), p99 {} us ({} x), p99.9 {} us, max {} us",
-            self.p50_us,
-            self.ack_p50_per_fdatasync,
-            self.p99_us,
-            self.ack_p99_per_fdatasync,
-            self.p999_us,
-            self.max_us
+            self.p50_us, self.ack_p50_per_fdatasync, self.p99_us, self.ack_p99_per_fdatasync, self.p999_us, self.max_us
         );
         output::row(&label, times)
     }

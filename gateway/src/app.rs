@@ -6,7 +6,7 @@ use crate::identity::Identity;
 use crate::inference::{Calls, Upstream};
 use gollem_engine::{Command, Engine, Event, StateHash};
 use gollem_projections::{View, Views};
-use gollem_sequencer::{Ack, Ingress, Status, SubmitError};
+use gollem_sequencer::{Ack, FollowerView, Ingress, Status, SubmitError};
 use hdrhistogram::Histogram;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -23,6 +23,7 @@ const OVERLOAD_PAUSE: Duration = Duration::from_millis(5);
 pub struct App {
     pub(crate) ingress: Ingress,
     pub(crate) status: Status,
+    pub(crate) follower: FollowerView,
     pub(crate) view: View,
     pub(crate) identity: Identity,
     pub(crate) catalog: Catalog,

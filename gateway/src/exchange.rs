@@ -1,7 +1,7 @@
 //! One exchange in one process: journal, engine, views and identity store under one data folder.
 //!
 //! ```text
-//! DATA/journal/      the truth
+//! DATA/journal/      the truth, with snapshots of the state and signed tree heads
 //! DATA/views/        rebuilt from the journal when deleted
 //! DATA/identity.db   who stands behind an account number
 //! ```
@@ -11,9 +11,12 @@ use crate::catalog::Catalog;
 use crate::identity::{Caller, Identity};
 use crate::inference::{Calls, Upstream};
 use crate::keys::{ApiKey, Scopes};
-use gollem_engine::{Amount, StateHash};
+use gollem_engine::{Amount, Event, StateHash};
+use gollem_journal::{HeadSigner, KeyFileError, key_is_outside};
 use gollem_projections::{Fold, Projector, StoreError, Views};
-use gollem_sequencer::{Feed, Options, Pinning, Sequencer, StartError, StopError};
+use gollem_sequencer::{
+    Feed, Follower, FollowerOptions, Found, Heads, Health, Observer, Options, Pinning, Sequencer, StartError, StopError,
+};
 use hdrhistogram::Histogram;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -28,6 +31,20 @@ const OVERHEAD_US_MAX: u64 = 60_000_000;
 /// How long calls that were cut short may take to settle.
 const SETTLE_PATIENCE: Duration = Duration::from_secs(5);
 
+/// How often a broken pipeline is looked for.
+const HEALTH_PAUSE: Duration = Duration::from_millis(100);
+/// The name under which tree heads are signed.
+const TREE_NAME: &str = "gollem/journal";
+
+/// How tree heads are signed.
+#[derive(Clone, Debug)]
+pub struct TreeKey {
+    /// The file that holds the key, outside of the data folder; created when missing.
+    pub path: PathBuf,
+    /// At most so often a head is signed.
+    pub every: Duration,
+}
+
 /// How to open an exchange.
 #[derive(Clone, Debug)]
 pub struct ExchangeOptions {
@@ -37,6 +54,12 @@ pub struct ExchangeOptions {
     pub dev: bool,
     /// Where the matcher thread runs.
     pub pinning: Pinning,
+    /// How the journal is laid out.
+    pub journal: gollem_journal::Options,
+    /// Bytes of journal between two snapshots, at the least.
+    pub snapshot_every_bytes: u64,
+    /// Signs tree heads, if there is a key.
+    pub tree_key: Option<TreeKey>,
     /// How long a client may take nothing of what it is sent before it counts as gone.
     pub client_patience: Duration,
     /// How long a stop waits for requests in flight before it cuts them short.
@@ -47,7 +70,16 @@ impl ExchangeOptions {
     /// The defaults for a data folder.
     pub fn new(data: PathBuf) -> ExchangeOptions {
         let (client_patience, drain_patience) = (Duration::from_secs(30), Duration::from_secs(10));
-        ExchangeOptions { data, dev: false, pinning: Pinning::Auto, client_patience, drain_patience }
+        ExchangeOptions {
+            data,
+            dev: false,
+            pinning: Pinning::Auto,
+            journal: gollem_journal::Options::default(),
+            snapshot_every_bytes: FollowerOptions::default().snapshot_every_bytes,
+            tree_key: None,
+            client_patience,
+            drain_patience,
+        }
     }
 }
 
@@ -68,6 +100,18 @@ pub enum OpenError {
     /// The journal cannot be recovered.
     #[error(transparent)]
     Sequencer(#[from] StartError),
+    /// The key of tree heads cannot be used.
+    #[error(transparent)]
+    TreeKey(#[from] KeyFileError),
+    /// The key of tree heads is in the wrong place.
+    #[error("the key of tree heads, {}, is inside the data folder: whoever copies or rewrites the folder must not find it there; choose another place with --tree-key", path.display())]
+    TreeKeyInside {
+        /// The key.
+        path: PathBuf,
+    },
+    /// The background thread cannot be started.
+    #[error("the follower cannot be started: {0}")]
+    Follower(std::io::Error),
     /// The identity store cannot be opened.
     #[error("identity store: {0}")]
     Identity(#[from] sqlx::Error),
@@ -88,6 +132,7 @@ pub struct Exchange {
     app: Arc<App>,
     sequencer: Sequencer,
     projector: Projector,
+    follower: Follower,
     new_admin_key: Option<ApiKey>,
 }
 
@@ -119,14 +164,19 @@ impl Exchange {
         let identity = Identity::open(&options.data.join("identity.db")).await?;
         let new_admin_key = ensure_admin(&identity).await?;
         let (feed, feed_reader) = Feed::new(FEED_BATCHES_MAX, FEED_BACKLOG_INPUTS_MAX);
-        let pipeline = Options { pinning: options.pinning, ..Options::new(journal_dir.clone()) };
+        let heads = heads(options)?;
+        let pipeline =
+            Options { pinning: options.pinning, journal: options.journal, ..Options::new(journal_dir.clone()) };
         let sequencer = recover(&pipeline, &views, feed)?;
         let status = sequencer.status();
         let catalog = Catalog::new(views.instruments()?);
+        let following = FollowerOptions { snapshot_every_bytes: options.snapshot_every_bytes, heads };
+        let follower = Follower::start(&journal_dir, following, status.clone()).map_err(OpenError::Follower)?;
         let projector = Projector::start(views, feed_reader, status.clone(), journal_dir)?;
         let app = Arc::new(App {
             ingress: sequencer.ingress(),
             status,
+            follower: follower.view(),
             view: projector.view(),
             identity,
             catalog,
@@ -137,7 +187,7 @@ impl Exchange {
             drain_patience: options.drain_patience,
             overhead_us: Mutex::new(Histogram::new_with_max(OVERHEAD_US_MAX, 3)?),
         });
-        Ok(Exchange { app, sequencer, projector, new_admin_key })
+        Ok(Exchange { app, sequencer, projector, follower, new_admin_key })
     }
 
     /// What request handlers share.
@@ -150,9 +200,16 @@ impl Exchange {
         self.new_admin_key.as_ref()
     }
 
-    /// What recovery found.
-    pub fn recovery(&self) -> &gollem_journal::Recovery {
-        self.sequencer.recovery()
+    /// What the start found.
+    pub fn found(&self) -> &Found {
+        self.sequencer.found()
+    }
+
+    /// Ends when the exchange can only be stopped, because one of its threads panicked.
+    pub async fn broken(&self) {
+        while self.app.status.health() != Health::Panicked {
+            tokio::time::sleep(HEALTH_PAUSE).await;
+        }
     }
 
     /// Lets calls in flight settle, then closes everything in order.
@@ -166,8 +223,10 @@ impl Exchange {
                 tracing::warn!("calls were still running: their contracts return by expiry");
             }
         }
-        let stopped = self.sequencer.stop()?;
+        let stopped = self.sequencer.stop();
         self.projector.join();
+        self.follower.stop();
+        let stopped = stopped?;
         self.app.identity.close().await;
         let engine = stopped.engine;
         Ok(Closed {
@@ -185,11 +244,13 @@ fn recover(pipeline: &Options, views: &Views, feed: Feed) -> Result<Sequencer, O
     let mut fold = Fold::new(views)?;
     let mut failed = None;
     let witnessed = fold.watermark();
-    let sequencer = Sequencer::start(pipeline, witnessed, Some(feed), &mut |seq, at, events| {
+    let mut tell = |seq, at, events: &[Event]| {
         if failed.is_none() {
             failed = fold.apply(seq, at, events).err();
         }
-    })?;
+    };
+    let observer = Observer { after: witnessed, tell: &mut tell };
+    let sequencer = Sequencer::start(pipeline, witnessed, Some(feed), Some(observer))?;
     match failed.map_or_else(|| fold.flush(), Err) {
         Ok(()) => Ok(sequencer),
         Err(error) => {
@@ -200,6 +261,21 @@ fn recover(pipeline: &Options, views: &Views, feed: Feed) -> Result<Sequencer, O
             Err(error.into())
         }
     }
+}
+
+/// The signer of tree heads, if they are to be signed.
+fn heads(options: &ExchangeOptions) -> Result<Option<Heads>, OpenError> {
+    let Some(TreeKey { path, every }) = &options.tree_key else {
+        return Ok(None);
+    };
+    let folder = |source| OpenError::Folder { path: path.clone(), source };
+    if !key_is_outside(&options.data, path).map_err(folder)? {
+        return Err(OpenError::TreeKeyInside { path: path.clone() });
+    }
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent).map_err(folder)?;
+    }
+    Ok(Some(Heads { signer: HeadSigner::load_or_create(path, TREE_NAME)?, every: *every }))
 }
 
 /// Makes the operator's first key, or takes the one given in the environment.

@@ -119,6 +119,11 @@ impl Batch {
         encoder.seal(&mut self.group);
     }
 
+    /// Time and bytes of the input that was encoded last.
+    pub(crate) fn last_record(&self) -> Option<(u64, &[u8])> {
+        self.group.last_record()
+    }
+
     /// The bytes to write.
     pub(crate) fn group(&self) -> &Group {
         &self.group

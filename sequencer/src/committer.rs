@@ -5,10 +5,11 @@ use crate::feed::Feed;
 use crate::matcher::Turn;
 use crate::port::OpenPorts;
 use crate::released::Pool;
+use crate::space::{RETRY, Space};
 use crate::status::{Health, Shared};
 use crate::watermark::{Watermark, Witnesses};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError};
-use gollem_journal::{Durable, FileStorage, Storage, WriteError, Writer};
+use gollem_journal::{Durable, FileStorage, Storage, WriteError, Writer, crash_point};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,11 +22,16 @@ pub(crate) struct Committer<S: Storage = FileStorage> {
     pub(crate) writer: Writer<S>,
     pub(crate) from_matcher: Receiver<Batch>,
     pub(crate) to_matcher: Sender<Batch>,
+    /// A batch for which there was no space.
+    pub(crate) unwritten: Option<Batch>,
     pub(crate) feed: Option<Feed>,
     /// Closed when the thread ends, however it does.
     pub(crate) ports: OpenPorts,
     pub(crate) witnesses: Witnesses,
+    pub(crate) space: Space,
     pub(crate) pool: Pool,
+    /// Bytes of the journal that the writer does not count: segments that were not read at the start.
+    pub(crate) unread_bytes: u64,
     pub(crate) shared: Arc<Shared>,
 }
 
@@ -49,6 +55,10 @@ impl<S: Storage> Committer<S> {
     /// # Errors
     /// As [`Committer::run`].
     pub(crate) fn turn(&mut self) -> Result<Turn, WriteError> {
+        if let Some(batch) = self.unwritten.take() {
+            self.process(batch)?;
+            return Ok(if self.unwritten.is_some() { Turn::Idle } else { Turn::Worked });
+        }
         match self.from_matcher.try_recv() {
             Ok(batch) => self.process(batch).map(|goes_on| if goes_on { Turn::Worked } else { Turn::Over }),
             Err(TryRecvError::Empty) => Ok(Turn::Idle),
@@ -67,16 +77,25 @@ impl<S: Storage> Committer<S> {
     /// Makes a batch durable and tells everyone. False when the matcher is gone.
     fn process(&mut self, mut batch: Batch) -> Result<bool, WriteError> {
         let started = Instant::now();
-        let inputs = batch.len();
-        let durable = self.commit(&batch)?;
+        let (inputs, bytes) = (batch.len(), batch.group().bytes());
+        crash_point!("committer.received");
+        let Some(durable) = self.commit(&batch)? else {
+            self.unwritten = Some(batch);
+            return Ok(true);
+        };
+        crash_point!("committer.durable");
         let synced = Instant::now();
         let watermark = self.witnessed(durable);
         // The watermark moves first, so that whoever is answered reads views at or after its own command.
-        self.shared.advance(watermark.seq(), self.writer.bytes_written());
+        self.shared.advance(watermark.seq(), self.unread_bytes + self.writer.bytes_written());
+        crash_point!("committer.advanced");
         let released = batch.release(watermark, &mut self.pool, &self.ports);
+        crash_point!("committer.answered");
         if let Some(feed) = &mut self.feed {
             feed.offer(released);
         }
+        crash_point!("committer.fed");
+        self.space.used(bytes, &mut self.writer, &self.shared);
         let told = Instant::now();
         self.shared.record_stages(|stages| {
             batch.samples().for_each(|sample| stages.record(&sample, told));
@@ -85,11 +104,20 @@ impl<S: Storage> Committer<S> {
         Ok(self.to_matcher.send(batch).is_ok())
     }
 
-    fn commit(&mut self, batch: &Batch) -> Result<Durable, WriteError> {
-        self.writer.commit(batch.group()).inspect_err(|error| {
-            self.shared.set_health(Health::JournalFailed);
-            tracing::error!(%error, "the journal failed: no further command is accepted");
-        })
+    /// Commits the group. `None` when there is no space: it may be tried again, unless the pipeline is to stop.
+    fn commit(&mut self, batch: &Batch) -> Result<Option<Durable>, WriteError> {
+        match self.writer.commit(batch.group()) {
+            Ok(durable) => Ok(Some(durable)),
+            Err(error) if error.is_retryable() && !self.shared.is_stopping() => {
+                self.space.none_left(&self.shared);
+                Ok(None)
+            }
+            Err(error) => {
+                self.shared.set_health(Health::JournalFailed);
+                tracing::error!(%error, "the journal failed: no further command is accepted");
+                Err(error)
+            }
+        }
     }
 
     /// Waits until every witness has confirmed what is on the local disk.
@@ -103,15 +131,25 @@ impl<S: Storage> Committer<S> {
         }
     }
 
-    /// Waits for the next batch; meanwhile offers again what the feed had no room for.
+    /// Waits for the next batch; meanwhile offers again what the feed had no room for, and looks for space.
     fn next_batch(&mut self) -> Option<Batch> {
+        if let Some(batch) = self.unwritten.take() {
+            std::thread::park_timeout(RETRY);
+            return Some(batch);
+        }
         loop {
-            let Some(feed) = self.feed.as_mut().filter(|feed| feed.has_backlog()) else {
-                return self.from_matcher.recv().ok();
+            let backlog = self.feed.as_ref().is_some_and(Feed::has_backlog);
+            let pause = match (backlog, self.space.is_full()) {
+                (true, _) => BACKLOG_PAUSE,
+                (false, true) => RETRY,
+                (false, false) => return self.from_matcher.recv().ok(),
             };
-            match self.from_matcher.recv_timeout(BACKLOG_PAUSE) {
+            match self.from_matcher.recv_timeout(pause) {
                 Ok(batch) => return Some(batch),
-                Err(RecvTimeoutError::Timeout) => feed.offer_backlog(),
+                Err(RecvTimeoutError::Timeout) => {
+                    self.feed.iter_mut().for_each(Feed::offer_backlog);
+                    self.space.look(&mut self.writer, &self.shared);
+                }
                 Err(RecvTimeoutError::Disconnected) => return None,
             }
         }

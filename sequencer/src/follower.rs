@@ -24,6 +24,8 @@ use std::time::{Duration, Instant};
 const AT_ONCE: u64 = 50_000;
 /// How long a follower with nothing to do sleeps.
 const PAUSE: Duration = Duration::from_millis(20);
+/// How long a follower that is to stop goes on to catch up, so that its last head covers all there is if it can.
+const STOP_PATIENCE: Duration = Duration::from_secs(1);
 /// A snapshot is followed by so many times its own size of journal before the next: writing them costs a quarter of
 /// writing the journal at the most.
 const JOURNAL_PER_SNAPSHOT: u64 = 4;
@@ -141,7 +143,7 @@ impl Follower {
         self.view.clone()
     }
 
-    /// Lets it finish what is durable, sign a last head, and end.
+    /// Lets it catch up for a second at the most, sign a last head, and end.
     pub fn stop(self) {
         self.stop.store(true, Ordering::Release);
         self.thread.thread().unpark();
@@ -177,7 +179,7 @@ pub(crate) struct Following<S: Storage = FileStorage> {
 impl<S: Storage> Following<S> {
     fn begin(storage: S, options: FollowerOptions, view: FollowerView) -> Result<Following<S>, FollowerError> {
         let snapshots = SnapshotStore::new(storage.clone());
-        let state = restore(&snapshots, &starts_in(&storage)?, u64::MAX, || Capacity { orders: 0, contracts: 0 });
+        let state = restore(&snapshots, &starts_in(&storage)?, u64::MAX, Capacity::default);
         let heads = match options.heads {
             Some(heads) => Some((heads, HeadLog::open_in(storage.clone())?)),
             None => None,
@@ -200,15 +202,19 @@ impl<S: Storage> Following<S> {
     }
 
     fn run(&mut self, status: &Status, stop: &AtomicBool) -> Result<(), FollowerError> {
+        let mut stop_by = None;
         loop {
             // Before the look at what is durable, so that a stop leaves nothing out.
-            let stopping = stop.load(Ordering::Acquire);
+            if stop.load(Ordering::Acquire) && stop_by.is_none() {
+                stop_by = Some(Instant::now() + STOP_PATIENCE);
+            }
             let behind = self.follow(status.durable_seq())?;
-            self.sign(stopping && !behind)?;
+            let last = stop_by.is_some_and(|by| !behind || Instant::now() >= by);
+            self.sign(last)?;
+            if last {
+                return Ok(());
+            }
             if !behind {
-                if stopping {
-                    return Ok(());
-                }
                 std::thread::park_timeout(PAUSE);
             }
         }

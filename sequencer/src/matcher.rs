@@ -4,9 +4,10 @@
 use crate::batch::Batch;
 use crate::clock::Clock;
 use crate::ingress::{Commands, Door, Intake, Message};
+use crate::poison::Poison;
 use crossbeam_channel::{Receiver, Sender, TryRecvError, after, never, select};
 use gollem_engine::{Command, Engine, Input};
-use gollem_journal::Encoder;
+use gollem_journal::{Encoder, Seq};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -29,6 +30,8 @@ pub(crate) struct Matcher {
     /// The other batch, unless the committer has it.
     pub(crate) spare: Option<Batch>,
     pub(crate) stopping: bool,
+    /// The input that the engine is applying; 0 between inputs.
+    pub(crate) applying: Seq,
 }
 
 /// What a turn came to.
@@ -116,6 +119,7 @@ impl Matcher {
     #[inline]
     fn apply(&mut self, command: Command, timed: Option<(Instant, Instant)>) {
         let input = Input { seq: self.encoder.next_seq(), at: self.clock.last(), command };
+        self.applying = input.seq;
         let applied = match timed {
             None => self.open.apply(&mut self.engine, &mut self.encoder, &input),
             Some(times) => self.open.apply_timed(&mut self.engine, &mut self.encoder, &input, times),
@@ -124,6 +128,14 @@ impl Matcher {
             // The caller sees its reply dropped, which means unavailable.
             tracing::error!(%error, command = ?input.command, "a command does not fit a journal record");
         }
+        self.applying = 0;
+    }
+
+    /// The input that the engine was applying when it panicked, if it was applying one. It is not durable: its group was
+    /// never handed over.
+    pub(crate) fn poison(&self, message: String) -> Option<Poison> {
+        let (time_ns, payload) = self.open.last_record().filter(|_| self.applying != 0)?;
+        Some(Poison { seq: self.applying, time_ns, durable: false, message, payload: payload.to_vec() })
     }
 
     /// Lets a deadline that is due take effect, as an input like any other.

@@ -47,6 +47,11 @@ impl Replica {
         Ok(&self.events)
     }
 
+    /// The events of the record applied last.
+    pub fn events(&self) -> &[Event] {
+        &self.events
+    }
+
     /// The state so far.
     pub fn engine(&self) -> &Engine {
         &self.engine

@@ -1,7 +1,7 @@
 //! What the threads publish about themselves, and whether commands are accepted.
 
 use crate::stages::Stages;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Whether commands are accepted.
@@ -16,11 +16,14 @@ pub enum Health {
     Stopped = 2,
     /// Not for now: the disk is full. Reads go on; commands are accepted again when there is space.
     DiskFull = 3,
+    /// No: the engine panicked on an input, or a thread did. The process should stop: its next start says what to do.
+    Panicked = 4,
 }
 
 impl Health {
     fn from_number(number: u8) -> Health {
-        [Health::Running, Health::JournalFailed, Health::Stopped, Health::DiskFull][usize::from(number)]
+        let all = [Health::Running, Health::JournalFailed, Health::Stopped, Health::DiskFull, Health::Panicked];
+        all[usize::from(number)]
     }
 }
 
@@ -31,6 +34,8 @@ pub(crate) struct Shared {
     journal_bytes: AtomicU64,
     health: AtomicU8,
     stages: Mutex<Stages>,
+    /// Set when the pipeline is asked to stop: whoever waits for better times gives up.
+    stopping: AtomicBool,
 }
 
 impl Shared {
@@ -40,6 +45,7 @@ impl Shared {
             journal_bytes: AtomicU64::new(journal_bytes),
             health: AtomicU8::new(Health::Running as u8),
             stages: Mutex::new(stages),
+            stopping: AtomicBool::new(false),
         }
     }
 
@@ -69,6 +75,14 @@ impl Shared {
         self.health.store(health as u8, Ordering::Release);
     }
 
+    pub(crate) fn begin_to_stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
     /// Once a group, by the committer: whoever reads meanwhile makes a copy and leaves.
     pub(crate) fn record_stages(&self, record: impl FnOnce(&mut Stages)) {
         record(&mut self.stages.lock().unwrap_or_else(PoisonError::into_inner));
@@ -81,9 +95,10 @@ pub(crate) struct Running(pub(crate) Arc<Shared>);
 
 impl Drop for Running {
     fn drop(&mut self) {
+        let ended = if std::thread::panicking() { Health::Panicked } else { Health::Stopped };
         // A journal that failed stays so.
-        self.0.change_health(Health::Running, Health::Stopped);
-        self.0.change_health(Health::DiskFull, Health::Stopped);
+        self.0.change_health(Health::Running, ended);
+        self.0.change_health(Health::DiskFull, ended);
     }
 }
 

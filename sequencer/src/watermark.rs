@@ -67,4 +67,3 @@ impl Witnesses {
         std::thread::park_timeout(PATIENCE);
     }
 }
-
