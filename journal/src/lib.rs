@@ -17,6 +17,8 @@
 //! | `mark` | the file that says the last stop was clean |
 //! | `storage`, `sim` | the calls made on a disk, and a simulated disk that breaks |
 //!
+//! `docs/journal-format.md` describes all files byte by byte for readers in other languages.
+//!
 //! # Invariants
 //!
 //! - One writer, by an exclusive lock file; any number of readers, without the lock.
