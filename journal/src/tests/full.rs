@@ -18,7 +18,7 @@ const SEGMENT: usize = SEGMENT_BYTES_MIN as usize;
 /// What the tests keep free in the active segment for what was taken before the disk was full.
 const RESERVE: u64 = 256 * 1024;
 /// How long the thread that prepares segments may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(30);
 /// How many random histories are lived.
 const LIVES: u64 = 40;
 /// A preparation on a disk without a free byte: create, write, remove.
@@ -100,13 +100,14 @@ fn open_with(storage: &SimStorage, prepare_ahead: bool) -> Opened<SimStorage> {
 
 /// The room once the thread has done what it was told.
 fn settled(opened: &mut Opened<SimStorage>, next: Next) -> Room {
+    wait_for(&format!("{next:?}"), || opened.writer.room().next == next);
+    opened.writer.room()
+}
+
+fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
     let begin = Instant::now();
-    loop {
-        let room = opened.writer.room();
-        if room.next == next {
-            return room;
-        }
-        assert!(begin.elapsed() < PATIENCE, "the next segment is not {next:?}: {room:?}");
+    while !done() {
+        assert!(begin.elapsed() < PATIENCE, "{what} does not come");
         std::thread::yield_now();
     }
 }
@@ -158,18 +159,22 @@ fn commands_go_on_to_the_reserve_of_a_full_disk_and_beyond_it_once_there_is_spac
     append_works(&storage, &model, "after the clean stop");
 }
 
-#[test]
-fn a_segment_is_tried_again_when_the_owner_asks_and_not_otherwise() {
+/// A new journal whose next segment found no space, which nobody has asked for yet.
+fn full_from_the_start() -> (SimStorage, Opened<SimStorage>, Model) {
     let sound = SimStorage::new();
     drop(open(&sound).unwrap());
     let storage = SimStorage::new();
     storage.set_capacity(SEGMENT);
-    let (mut opened, mut model) = (open_with(&storage, true), Model::default());
+    let opened = open_with(&storage, true);
     // The first attempt begins with the writer.
-    let mut calls = sound.calls() + FAILED_ATTEMPT_CALLS;
-    while storage.calls() < calls {
-        std::thread::yield_now();
-    }
+    wait_for("the first attempt", || storage.calls() >= sound.calls() + FAILED_ATTEMPT_CALLS);
+    (storage, opened, Model::default())
+}
+
+#[test]
+fn a_segment_is_tried_again_when_the_owner_asks_and_not_otherwise() {
+    let (storage, mut opened, mut model) = full_from_the_start();
+    let mut calls = storage.calls();
     // Nobody asks how it went: only the commits make calls.
     for _ in 0..50 {
         model.commit(&mut opened, &[10]).unwrap();
@@ -177,10 +182,10 @@ fn a_segment_is_tried_again_when_the_owner_asks_and_not_otherwise() {
         assert_eq!(storage.calls(), calls);
     }
     let mut asked = 0;
-    while storage.calls() < calls + 5 * FAILED_ATTEMPT_CALLS {
-        assert_eq!(settled(&mut opened, Next::Full).next, Next::Full);
-        asked += 1;
-    }
+    wait_for("the fifth attempt", || {
+        asked += u64::from(opened.writer.room().next == Next::Full);
+        storage.calls() >= calls + 5 * FAILED_ATTEMPT_CALLS
+    });
     assert!(asked >= 5, "one attempt at most each time: {asked} times for five attempts");
     storage.set_capacity(2 * SEGMENT);
     settled(&mut opened, Next::Ready);
@@ -188,6 +193,18 @@ fn a_segment_is_tried_again_when_the_owner_asks_and_not_otherwise() {
     model.commit(&mut opened, &[1]).unwrap();
     drop(opened);
     append_works(&storage, &model, "after the retries");
+}
+
+#[test]
+fn a_writer_that_has_stopped_has_no_segment_tried_again() {
+    let (storage, mut opened, mut model) = full_from_the_start();
+    storage.plan(storage.calls(), Fault::Error(ErrorKind::Other));
+    assert!(matches!(model.commit(&mut opened, &[10]), Err(WriteError::Io { action: "write", .. })));
+    let calls = storage.calls();
+    settled(&mut opened, Next::Full);
+    // The thread ends with what it was told, if it was told anything.
+    drop(opened);
+    assert_eq!(storage.calls(), calls);
 }
 
 #[test]
