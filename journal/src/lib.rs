@@ -11,6 +11,9 @@
 //! | `recovery` | torn or corrupt: one table, one pure function |
 //! | `open` | lock, recover, repair, hand out writer and encoder |
 //! | `mark` | the file that says the last stop was clean |
+//! | [`tree`] | the Merkle tree over the records, and proofs |
+//! | `tree_head` | signed heads of the tree: the note, the key, the file they are kept in |
+//! | `archive` | closed segments in a folder or in S3 (feature `archive`) |
 //! | `storage`, `sim` | the calls made on a disk, and a simulated disk that breaks |
 //!
 //! # Invariants
@@ -24,11 +27,14 @@
 //! # What it does not do
 //!
 //! It knows nothing of what a payload means, keeps no index, compresses nothing, deletes nothing and never asks what
-//! time it is. CRC32C finds accidents, not attackers: who can write the disk can recompute every checksum.
+//! time it is. CRC32C finds accidents, not attackers: who can write the disk can recompute every checksum. Against those
+//! there is the tree, if its signed heads are kept elsewhere.
 //!
 //! One limit is inherent in a single copy: bit rot inside the very last group after an unclean stop looks the same as
 //! a torn write. The `witnessed` sequence given to [`open()`] narrows it, a clean stop closes it.
 
+#[cfg(feature = "archive")]
+mod archive;
 mod decode;
 mod encoder;
 mod error;
@@ -47,6 +53,8 @@ mod tree_head;
 mod walk;
 mod writer;
 
+#[cfg(feature = "archive")]
+pub use archive::{Archive, ArchiveError, Archived, ArchivedSegment};
 pub use encoder::Encoder;
 pub use error::{Damage, EncodeError, OpenError, ScanError, WriteError};
 pub use format::{GROUP_BYTES_MAX, PAYLOAD_BYTES_MAX, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
