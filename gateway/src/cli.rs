@@ -54,6 +54,12 @@ struct Serve {
     /// [default: gollem/tree-head.key in the user's configuration folder].
     #[arg(long, value_name = "FILE|off", env = "GOLLEM_TREE_KEY")]
     tree_key: Option<PathBuf>,
+    /// Copy closed journal segments to file:///FOLDER or s3://BUCKET/PREFIX (credentials from AWS_* variables).
+    #[arg(long, value_name = "URL")]
+    archive: Option<String>,
+    /// Drop segments that are archived and that neither snapshots nor views need.
+    #[arg(long, requires = "archive")]
+    drop_archived: bool,
     /// Seconds between two signed tree heads, at the least.
     #[arg(long, value_name = "S", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=86_400))]
     tree_interval: u32,
@@ -141,6 +147,8 @@ impl Serve {
             journal,
             snapshot_every_bytes: u64::from(self.snapshot_mib) << 20,
             tree_key: self.tree_key(),
+            archive: self.archive.clone(),
+            drop_archived: self.drop_archived,
             ..defaults
         };
         let exchange = Exchange::open(&options).await?;

@@ -12,13 +12,14 @@ use crate::identity::{Caller, Identity};
 use crate::inference::{Calls, Upstream};
 use crate::keys::{ApiKey, Scopes};
 use gollem_engine::{Amount, Event, StateHash};
-use gollem_journal::{HeadSigner, KeyFileError, key_is_outside};
+use gollem_journal::{Archive, ArchiveError, HeadSigner, KeyFileError, key_is_outside};
 use gollem_projections::{Fold, Projector, StoreError, Views};
 use gollem_sequencer::{
-    Feed, Follower, FollowerOptions, Found, Heads, Health, Observer, Options, Pinning, Sequencer, StartError, StopError,
+    Archiver, ArchiverOptions, Feed, Follower, FollowerOptions, Found, Heads, Health, Observer, Options, Pinning,
+    Sequencer, StartError, StopError,
 };
 use hdrhistogram::Histogram;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -60,6 +61,10 @@ pub struct ExchangeOptions {
     pub snapshot_every_bytes: u64,
     /// Signs tree heads, if there is a key.
     pub tree_key: Option<TreeKey>,
+    /// Where closed segments of the journal are copied to: `file:///folder` or `s3://bucket/prefix`.
+    pub archive: Option<String>,
+    /// Whether archived segments that nobody needs are dropped here.
+    pub drop_archived: bool,
     /// How long a client may take nothing of what it is sent before it counts as gone.
     pub client_patience: Duration,
     /// How long a stop waits for requests in flight before it cuts them short.
@@ -77,6 +82,8 @@ impl ExchangeOptions {
             journal: gollem_journal::Options::default(),
             snapshot_every_bytes: FollowerOptions::default().snapshot_every_bytes,
             tree_key: None,
+            archive: None,
+            drop_archived: false,
             client_patience,
             drain_patience,
         }
@@ -109,9 +116,12 @@ pub enum OpenError {
         /// The key.
         path: PathBuf,
     },
-    /// The background thread cannot be started.
-    #[error("the follower cannot be started: {0}")]
-    Follower(std::io::Error),
+    /// The archive cannot be used.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    /// A background thread cannot be started.
+    #[error("a background thread cannot be started: {0}")]
+    Background(std::io::Error),
     /// The identity store cannot be opened.
     #[error("identity store: {0}")]
     Identity(#[from] sqlx::Error),
@@ -133,6 +143,7 @@ pub struct Exchange {
     sequencer: Sequencer,
     projector: Projector,
     follower: Follower,
+    archiver: Option<Archiver>,
     new_admin_key: Option<ApiKey>,
 }
 
@@ -171,7 +182,8 @@ impl Exchange {
         let status = sequencer.status();
         let catalog = Catalog::new(views.instruments()?);
         let following = FollowerOptions { snapshot_every_bytes: options.snapshot_every_bytes, heads };
-        let follower = Follower::start(&journal_dir, following, status.clone()).map_err(OpenError::Follower)?;
+        let follower = Follower::start(&journal_dir, following, status.clone()).map_err(OpenError::Background)?;
+        let archiver = start_archiver(options, &journal_dir, &views)?;
         let projector = Projector::start(views, feed_reader, status.clone(), journal_dir)?;
         let app = Arc::new(App {
             ingress: sequencer.ingress(),
@@ -187,7 +199,7 @@ impl Exchange {
             drain_patience: options.drain_patience,
             overhead_us: Mutex::new(Histogram::new_with_max(OVERHEAD_US_MAX, 3)?),
         });
-        Ok(Exchange { app, sequencer, projector, follower, new_admin_key })
+        Ok(Exchange { app, sequencer, projector, follower, archiver, new_admin_key })
     }
 
     /// What request handlers share.
@@ -226,6 +238,9 @@ impl Exchange {
         let stopped = self.sequencer.stop();
         self.projector.join();
         self.follower.stop();
+        if let Some(archiver) = self.archiver {
+            archiver.stop();
+        }
         let stopped = stopped?;
         self.app.identity.close().await;
         let engine = stopped.engine;
@@ -261,6 +276,22 @@ fn recover(pipeline: &Options, views: &Views, feed: Feed) -> Result<Sequencer, O
             Err(error.into())
         }
     }
+}
+
+/// Starts copying closed segments, if there is an archive for them.
+fn start_archiver(
+    options: &ExchangeOptions,
+    journal_dir: &Path,
+    views: &Arc<Views>,
+) -> Result<Option<Archiver>, OpenError> {
+    let Some(url) = &options.archive else {
+        return Ok(None);
+    };
+    let archiving = ArchiverOptions { archive: Archive::open(url)?, drop_archived: options.drop_archived };
+    let views = Arc::clone(views);
+    let passed = move || views.watermark().unwrap_or(0);
+    let archiver = Archiver::start(journal_dir, archiving, Box::new(passed)).map_err(OpenError::Background)?;
+    Ok(Some(archiver))
 }
 
 /// The signer of tree heads, if they are to be signed.

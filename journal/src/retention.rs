@@ -9,6 +9,7 @@
 use std::io;
 
 use crate::Seq;
+use crate::crash_point;
 use crate::error::{OpenError, ScanError, WriteError};
 use crate::format::segment_name;
 use crate::storage::{Storage, StorageFile};
@@ -60,6 +61,7 @@ pub fn remove_segments_before<S: Storage>(storage: &S, seq: Seq) -> Result<Vec<S
             move |source: io::Error| WriteError::new(action, path, 0, source)
         };
         storage.remove(&segment.name).map_err(fail("remove", &segment.name))?;
+        crash_point!("retention.removed");
         storage.sync_dir().map_err(fail("sync", ""))?;
     }
     Ok(removed)

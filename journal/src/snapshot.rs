@@ -42,6 +42,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use crate::Seq;
+use crate::crash_point;
 use crate::error::{SnapshotDamage, WriteError};
 use crate::format::{padded, split_crc, u16_at, u32_at, u64_at};
 use crate::position::Position;
@@ -201,17 +202,22 @@ impl<S: Storage> SnapshotStore<S> {
             _ => {}
         }
         let file = self.storage.create(SNAPSHOT_TEMP_NAME).map_err(self.fail("create", SNAPSHOT_TEMP_NAME, 0))?;
+        crash_point!("snapshot.created");
         let mut body = BodyWriter::new(&file, body_offset(note.len()));
         let written = write(&mut body).and_then(|()| body.flush());
         let (body_bytes, body_crc) = body.written();
         written.map_err(self.fail("write", SNAPSHOT_TEMP_NAME, body_bytes))?;
+        crash_point!("snapshot.body-written");
         let checkpoint = Checkpoint { position, note: note.to_vec(), body_bytes, slot, body_crc };
         file.write_all_at(&checkpoint.encode(), 0).map_err(self.fail("write", SNAPSHOT_TEMP_NAME, 0))?;
-
+        crash_point!("snapshot.header-written");
         self.sync(file.sync_all(), SNAPSHOT_TEMP_NAME)?;
+        crash_point!("snapshot.synced");
         let name = SLOT_NAMES[slot];
         self.storage.rename(SNAPSHOT_TEMP_NAME, name).map_err(self.fail("rename to", name, 0))?;
+        crash_point!("snapshot.renamed");
         self.sync(self.storage.sync_dir(), "")?;
+        crash_point!("snapshot.folder-synced");
         Ok(checkpoint)
     }
 

@@ -18,6 +18,12 @@ pub(crate) enum Failure {
     /// Look at the disk and the rights on it.
     #[error("cannot {action} {}: {source}", path.display())]
     Unreadable { action: &'static str, path: PathBuf, source: io::Error },
+    /// The archive refused; its words say what to do.
+    #[error("{0}")]
+    Archive(Box<gollem_journal::ArchiveError>),
+    /// Repair the engine first.
+    #[error("input {seq} is in the journal and cannot be discarded: repair the engine, then remove the note")]
+    CannotDiscard { seq: u64 },
     /// Follow the advice.
     #[error("{0}")]
     Damaged(Finding),
@@ -120,9 +126,9 @@ impl Failure {
     /// The process's exit code: 1 damaged, 2 wrong usage, 3 not readable.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Failure::Damaged(_) => 1,
+            Failure::Damaged(_) | Failure::CannotDiscard { .. } => 1,
             Failure::NoJournal { .. } => 2,
-            Failure::Unreadable { .. } => 3,
+            Failure::Unreadable { .. } | Failure::Archive(_) => 3,
         }
     }
 
@@ -159,6 +165,7 @@ impl Failure {
                 json.advice = Some(finding.advice);
             }
             Failure::Unreadable { path, .. } | Failure::NoJournal { path, .. } => json.file = Some(path),
+            Failure::Archive(_) | Failure::CannotDiscard { .. } => {}
         }
         crate::report::line(&json)
     }

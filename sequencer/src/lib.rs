@@ -13,6 +13,8 @@
 //!
 //! Deliberately absent: HTTP, views, and any rule of the market.
 
+#[cfg(feature = "archive")]
+mod archiver;
 mod batch;
 mod clock;
 mod committer;
@@ -21,6 +23,8 @@ mod follower;
 mod ingress;
 mod matcher;
 mod pipeline;
+#[cfg(feature = "crash-points")]
+mod points;
 mod poison;
 mod port;
 mod recover;
@@ -33,10 +37,14 @@ mod stages;
 mod status;
 mod watermark;
 
+#[cfg(feature = "archive")]
+pub use archiver::{Archiver, ArchiverOptions, Passed};
 pub use clock::TimeSource;
 pub use feed::Feed;
 pub use follower::{Follower, FollowerOptions, FollowerStatus, FollowerView, Heads};
 pub use ingress::{Ingress, PendingAck, SubmitError};
+#[cfg(feature = "crash-points")]
+pub use points::CRASH_POINTS;
 pub use poison::{POISON_NAME, Poison};
 pub use port::{Answers, Port};
 pub use recover::{Found, Observer, RecoverError, VisitError};

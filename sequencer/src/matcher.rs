@@ -7,7 +7,7 @@ use crate::ingress::{Commands, Door, Intake, Message};
 use crate::poison::Poison;
 use crossbeam_channel::{Receiver, Sender, TryRecvError, after, never, select};
 use gollem_engine::{Command, Engine, Input};
-use gollem_journal::{Encoder, Seq};
+use gollem_journal::{Encoder, Seq, crash_point};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -149,6 +149,7 @@ impl Matcher {
     /// Gives the open batch to the idle committer. False when the committer is gone.
     fn hand_over(&mut self, empty: Batch) -> bool {
         self.open.seal(&mut self.encoder);
+        crash_point!("matcher.sealed");
         let full = std::mem::replace(&mut self.open, empty);
         self.to_committer.send(full).is_ok()
     }

@@ -119,6 +119,7 @@ pub(crate) fn recover<S: Storage>(
     witnessed: Seq,
     mut observer: Option<Observer<'_>>,
 ) -> Result<Recovered<S>, RecoverError> {
+    gollem_journal::arm_crash_points!(crate::CRASH_POINTS);
     let locked = lock_in(storage.clone())?;
     refuse_poison(&storage)?;
     let at_most = observer.as_ref().map_or(Seq::MAX, |observer| observer.after);

@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use super::{NOTE_BYTES_MAX, NoteError, TreeHead};
+use crate::crash_point;
 use crate::reader::read_full;
 use crate::storage::{FileStorage, Storage, StorageFile};
 
@@ -172,6 +173,7 @@ impl<S: Storage> HeadLog<S> {
         // Before the attempt: a failed sync may have dropped the pages, so what follows it must never be tried.
         self.poisoned = true;
         self.file.write_all_at(&entry, self.read.bytes).map_err(failed(&self.storage, "write"))?;
+        crash_point!("head.written");
         self.file.sync_data().map_err(failed(&self.storage, "sync"))?;
         self.poisoned = false;
         self.read.bytes += entry.len() as u64;
