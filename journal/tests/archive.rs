@@ -134,6 +134,20 @@ fn an_upload_that_broke_off_is_no_copy_and_is_completed_by_the_next() {
 }
 
 #[test]
+fn an_upload_that_fails_leaves_no_hash() {
+    let set = setting();
+    let segment = &set.closed()[0];
+    // A folder in the way lets everything succeed but the last step, which gives the copy its name.
+    fs::create_dir_all(set.copy_of(segment).join("in the way")).unwrap();
+    let found = set.archive.put_segment(segment);
+    assert!(matches!(found, Err(ArchiveError::Store { .. })), "{found:?}");
+    assert!(!set.sum_of(segment).exists());
+    assert!(set.archive.list().unwrap().is_empty());
+    fs::remove_dir_all(set.copy_of(segment)).unwrap();
+    assert!(!set.archive.put_segment(segment).unwrap().already);
+}
+
+#[test]
 fn what_is_not_the_beginning_of_the_segment_is_not_overwritten() {
     let set = setting();
     let segment = &set.closed()[0];
