@@ -235,6 +235,11 @@ impl<X: Exchange> Subject for Driver<X> {
 }
 
 impl<X: Exchange> Driver<X> {
+    /// The exchange behind the driver.
+    pub(crate) fn exchange_mut(&mut self) -> &mut X {
+        &mut self.engine
+    }
+
     #[inline(always)]
     fn send(&mut self, command: Command) {
         self.seq += 1;
