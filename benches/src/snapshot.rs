@@ -191,7 +191,7 @@ fn load(path: &Path) -> anyhow::Result<(Engine, Duration)> {
 /// Median and best in seconds.
 fn seconds(mut times: Vec<Duration>) -> (f64, f64) {
     times.sort_unstable();
-    let rounded = |took: &Duration| (took.as_secs_f64() * 1_000.0).round() / 1_000.0;
+    let rounded = |took: &Duration| (took.as_secs_f64() * 10_000.0).round() / 10_000.0;
     (rounded(&times[times.len() / 2]), rounded(&times[0]))
 }
 
