@@ -272,15 +272,15 @@ mod tests {
 
     #[test]
     fn splitting_a_write_does_not_change_the_hash() {
-        let bytes: [u8; 16] = std::array::from_fn(|at| at as u8 * 11 + 3);
-        let mut whole = Mixer::new(1);
-        let (front, rest) = bytes.split_at(3);
-        let (word, rest) = rest.split_at(8);
-        let (half, rest) = rest.split_at(4);
-        [front, word, half, rest].into_iter().for_each(|part| whole.write(part).unwrap());
+        let bytes: [u8; 20] = std::array::from_fn(|at| at as u8 * 11 + 3);
         let mut single = Mixer::new(1);
         bytes.iter().for_each(|byte| single.write(&[*byte]).unwrap());
-        assert_eq!(whole.finish(), single.finish());
+        for (first, second) in (0..=20).flat_map(|first| (first..=20).map(move |second| (first, second))) {
+            let mut split = Mixer::new(1);
+            let parts = [&bytes[..first], &bytes[first..second], &bytes[second..]];
+            parts.into_iter().for_each(|part| split.write(part).unwrap());
+            assert_eq!(split.finish(), single.finish(), "split at {first} and {second}");
+        }
     }
 
     #[test]
