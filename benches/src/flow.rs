@@ -30,7 +30,7 @@ impl Flow {
         for op in &work.ops {
             driver.apply(op, &mut |_| {});
         }
-        let mut setup = driver.into_engine().commands;
+        let mut setup = std::mem::take(&mut driver.exchange_mut().commands);
         let commands = setup.split_off(setup.len() - count);
         Ok(Flow { setup, commands })
     }

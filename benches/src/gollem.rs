@@ -235,9 +235,9 @@ impl<X: Exchange> Subject for Driver<X> {
 }
 
 impl<X: Exchange> Driver<X> {
-    /// The engine by itself.
-    pub(crate) fn into_engine(self) -> X {
-        self.engine
+    /// The exchange behind the driver.
+    pub(crate) fn exchange_mut(&mut self) -> &mut X {
+        &mut self.engine
     }
 
     #[inline(always)]

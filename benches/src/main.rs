@@ -11,6 +11,8 @@
 //! | `pareto` | finding and taking asks that differ in price, latency and throughput |
 //! | `peers` | other people's engines over the same files, side by side |
 //! | `pipeline`, `open_loop` | durable commands a second; acknowledgement times on a fixed schedule |
+//! | `recovery` | a journal of order flow read, decoded and applied |
+//! | `snapshot` | the state of a large exchange written to a file and loaded |
 //! | `control` | what one small synced write costs in the same folder |
 //! | `output` | a table for people, a JSON line a measurement for programs |
 //!
@@ -35,7 +37,9 @@ mod pareto;
 mod peers;
 mod pipeline;
 mod random;
+mod recovery;
 mod reference;
+mod snapshot;
 mod workload;
 
 use anyhow::Context;
@@ -58,6 +62,8 @@ enum Bench {
     Pareto(pareto::Options),
     Peers(peers::Options),
     Pipeline(pipeline::Options),
+    Recovery(recovery::Options),
+    Snapshot(snapshot::Options),
 }
 
 fn main() -> ExitCode {
@@ -84,6 +90,8 @@ fn run(bench: &Bench) -> anyhow::Result<()> {
         Bench::Pareto(options) => pareto::run(options)?,
         Bench::Peers(options) => peers::run(options)?,
         Bench::Pipeline(options) => pipeline::run(options)?,
+        Bench::Recovery(options) => recovery::run(options)?,
+        Bench::Snapshot(options) => snapshot::run(options)?,
     };
     io::stdout().write_all(text.as_bytes()).context("cannot write the result to standard output")
 }

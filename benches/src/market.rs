@@ -17,7 +17,7 @@ pub(crate) const TICK: u64 = 1_000;
 /// The price around which everyone quotes, in ticks.
 pub(crate) const MID_TICKS: u64 = 135;
 /// $1,000, the largest purchase.
-const FUNDS: Amount = Amount(100_000 * ATOMS_PER_CENT);
+pub(crate) const FUNDS: Amount = Amount(100_000 * ATOMS_PER_CENT);
 
 /// Commands that list the instrument, open the accounts and fund them.
 pub(crate) fn setup() -> anyhow::Result<Vec<Command>> {

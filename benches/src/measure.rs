@@ -296,7 +296,10 @@ impl Sum {
 }
 
 /// The processor time of this thread.
-fn thread_time() -> anyhow::Result<Duration> {
+///
+/// # Errors
+/// Never on the systems that are supported.
+pub(crate) fn thread_time() -> anyhow::Result<Duration> {
     Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).context("the thread's clock is before its start")
 }
 

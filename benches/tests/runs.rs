@@ -139,3 +139,43 @@ fn the_pareto_bench_prints_its_figures_and_the_same_hashes_for_the_same_seed() {
     let (code, table) = bench(&arguments);
     assert!(code == 0 && table.contains("\npareto-plain: 500 asks, seed 42\n"), "{table}");
 }
+
+#[test]
+fn the_recovery_bench_prints_its_figures_and_the_same_state_for_the_same_seed() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().to_str().unwrap();
+    let volume = ["--commands", "5000", "--repetitions", "2", "--shape", "exchange,churn", "--dir", path];
+    let run = || measurements(&[["recovery", "--json"].as_slice(), &volume].concat());
+    let (first, again) = (run(), run());
+    assert_eq!(first.len(), 2);
+    for ((line, other), (shape, filled)) in first.iter().zip(&again).zip([("exchange", 1_000), ("churn", 10_000)]) {
+        let rates = ["read_inputs_per_s", "decoded_inputs_per_s", "recovered_inputs_per_s"];
+        check_numbers(
+            line,
+            &[rates.as_slice(), &["journal_bytes", "bytes_per_command", "recovered_mb_per_s"]].concat(),
+        );
+        assert!(line["recovered_inputs_per_s"].as_u64() <= line["best_recovered_inputs_per_s"].as_u64(), "{line}");
+        let commands = 21_001 + filled + 5_000;
+        assert_eq!((&line["workload"], &line["commands"]), (&shape.into(), &commands.into()));
+        assert_eq!((&line["state_hash"], &line["journal_bytes"]), (&other["state_hash"], &other["journal_bytes"]));
+    }
+    assert_ne!(first[0]["state_hash"], first[1]["state_hash"]);
+    let (code, table) = bench(&[["recovery"].as_slice(), &volume].concat());
+    assert!(code == 0 && table.contains("\nchurn, seed 42\n"), "{table}");
+    assert_eq!(dir.path().read_dir().unwrap().count(), 0, "the temporary folders are removed");
+}
+
+#[test]
+fn the_snapshot_bench_prints_its_figures_and_the_same_state_for_the_same_seed() {
+    let dir = tempfile::tempdir().unwrap();
+    let volume = ["--orders", "3000", "--accounts", "1000", "--repetitions", "2"];
+    let arguments = [["snapshot", "--dir", dir.path().to_str().unwrap()].as_slice(), &volume].concat();
+    let run = || measurements(&[arguments.as_slice(), &["--json"]].concat()).remove(0);
+    let (first, again) = (run(), run());
+    check_numbers(&first, &["write_s", "load_s", "bytes", "bytes_per_order", "bytes_per_account"]);
+    assert_eq!((&first["orders"], &first["accounts"]), (&Value::from(3_000), &Value::from(1_000)));
+    assert_eq!((&first["state_hash"], &first["bytes"]), (&again["state_hash"], &again["bytes"]));
+    let (code, table) = bench(&arguments);
+    assert!(code == 0 && table.contains("3,000 open orders, 1,000 accounts"), "{table}");
+    assert_eq!(dir.path().read_dir().unwrap().count(), 0, "the temporary folder is removed");
+}

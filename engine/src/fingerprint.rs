@@ -45,25 +45,23 @@ impl Mixer {
         self.hash = (wide as u64 ^ (wide >> 64) as u64).rotate_left(23).wrapping_add(word);
     }
 
+    /// Takes in the next `bits` bits, less than a word, whose others are zero.
     #[inline]
-    fn byte(&mut self, byte: u8) {
-        self.buffer |= u64::from(byte) << self.filled;
-        self.filled += 8;
-        if self.filled == 64 {
-            self.flush();
+    fn part(&mut self, part: u64, bits: u32) {
+        let low = self.buffer | part << self.filled;
+        let filled = self.filled + bits;
+        if filled < 64 {
+            (self.buffer, self.filled) = (low, filled);
+            return;
         }
-    }
-
-    #[inline]
-    fn flush(&mut self) {
-        let word = self.buffer;
-        self.word(word);
-        (self.buffer, self.filled) = (0, 0);
+        self.buffer = part >> (64 - self.filled); // Something was there, else a part would not fill a word.
+        self.filled = filled - 64;
+        self.word(low);
     }
 
     fn finish(mut self) -> u64 {
         let length = u64::from(self.filled);
-        self.flush();
+        self.word(self.buffer);
         self.word(length ^ GOLDEN);
         self.word(GOLDEN);
         self.hash
@@ -73,8 +71,9 @@ impl Mixer {
 impl Writer for Mixer {
     #[inline]
     fn write(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
-        if let Ok(whole) = <[u8; 8]>::try_from(bytes) {
-            let word = u64::from_le_bytes(whole);
+        let (words, rest) = bytes.as_chunks();
+        for word in words {
+            let word = u64::from_le_bytes(*word);
             if self.filled == 0 {
                 self.word(word);
             } else {
@@ -82,10 +81,11 @@ impl Writer for Mixer {
                 self.buffer = word >> (64 - self.filled);
                 self.word(low);
             }
-            return Ok(());
         }
-        for byte in bytes {
-            self.byte(*byte);
+        if !rest.is_empty() {
+            let mut part = [0; 8];
+            part[..rest.len()].copy_from_slice(rest);
+            self.part(u64::from_le_bytes(part), 8 * rest.len() as u32); // At most 56.
         }
         Ok(())
     }
@@ -272,14 +272,15 @@ mod tests {
 
     #[test]
     fn splitting_a_write_does_not_change_the_hash() {
-        let bytes: [u8; 16] = std::array::from_fn(|at| at as u8 * 11 + 3);
-        let mut whole = Mixer::new(1);
-        whole.write(&bytes[..3]).unwrap();
-        whole.write(&bytes[3..11]).unwrap();
-        whole.write(&bytes[11..]).unwrap();
+        let bytes: [u8; 20] = std::array::from_fn(|at| at as u8 * 11 + 3);
         let mut single = Mixer::new(1);
-        bytes.iter().for_each(|byte| single.byte(*byte));
-        assert_eq!(whole.finish(), single.finish());
+        bytes.iter().for_each(|byte| single.write(&[*byte]).unwrap());
+        for (first, second) in (0..=20).flat_map(|first| (first..=20).map(move |second| (first, second))) {
+            let mut split = Mixer::new(1);
+            let parts = [&bytes[..first], &bytes[first..second], &bytes[second..]];
+            parts.into_iter().for_each(|part| split.write(part).unwrap());
+            assert_eq!(split.finish(), single.finish(), "split at {first} and {second}");
+        }
     }
 
     #[test]

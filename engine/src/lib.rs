@@ -13,6 +13,7 @@
 mod answers;
 mod book;
 mod calendar;
+mod codec;
 mod command;
 mod contracts;
 mod credits;

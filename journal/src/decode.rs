@@ -98,16 +98,19 @@ fn decode_record(rest: &[u8], before: &Position, index: u32, limit: bool) -> Res
 
 /// The records of a group that [`decode_group`] found whole.
 pub(crate) fn records(mut group: &[u8]) -> impl Iterator<Item = Record<'_>> {
-    std::iter::from_fn(move || {
-        if group.is_empty() {
-            return None;
-        }
-        let header = RecordHeader::decode(group);
-        let (record, rest) = group.split_at(header.record_bytes());
-        group = rest;
-        let payload = &record[RECORD_HEADER_BYTES..RECORD_HEADER_BYTES + usize::from(header.len)];
-        Some(Record { seq: header.seq, time_ns: header.time_ns, payload })
-    })
+    std::iter::from_fn(
+        #[inline(always)]
+        move || {
+            if group.is_empty() {
+                return None;
+            }
+            let header = RecordHeader::decode(group);
+            let (record, rest) = group.split_at(header.record_bytes());
+            group = rest;
+            let payload = &record[RECORD_HEADER_BYTES..RECORD_HEADER_BYTES + usize::from(header.len)];
+            Some(Record { seq: header.seq, time_ns: header.time_ns, payload })
+        },
+    )
 }
 
 /// The header at the start of `bytes` if a record begins there that matches its own checksum, wherever it belongs.

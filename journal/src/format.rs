@@ -75,6 +75,7 @@ const _: () = assert!(size_of::<RecordHeader>() == RECORD_HEADER_BYTES, "the fie
 const _: () = assert!(size_of::<usize>() == 8, "offsets are 64 bits");
 
 /// `len` rounded up to a multiple of 8.
+#[inline]
 pub(crate) const fn padded(len: usize) -> usize {
     len.next_multiple_of(8)
 }
@@ -91,18 +92,22 @@ pub(crate) fn parse_segment_name(name: &str) -> Option<u64> {
     plain.then(|| digits.parse().ok()).flatten()
 }
 
+#[inline]
 pub(crate) fn u16_at(bytes: &[u8], at: usize) -> u16 {
     u16::from_le_bytes(array_at(bytes, at))
 }
 
+#[inline]
 pub(crate) fn u32_at(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes(array_at(bytes, at))
 }
 
+#[inline]
 pub(crate) fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(array_at(bytes, at))
 }
 
+#[inline]
 fn array_at<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     let mut array = [0; N];
     array.copy_from_slice(&bytes[at..at + N]);
@@ -175,6 +180,7 @@ pub(crate) struct RecordHeader {
 }
 
 impl RecordHeader {
+    #[inline]
     pub(crate) fn encode(&self) -> [u8; RECORD_HEADER_BYTES] {
         let mut bytes = [0; RECORD_HEADER_BYTES];
         bytes[0..4].copy_from_slice(&self.crc.to_le_bytes());
@@ -189,6 +195,7 @@ impl RecordHeader {
     }
 
     /// Reads the fields of the first 32 `bytes`; checks nothing.
+    #[inline(always)]
     pub(crate) fn decode(bytes: &[u8]) -> Self {
         Self {
             crc: u32_at(bytes, 0),
@@ -203,16 +210,19 @@ impl RecordHeader {
     }
 
     /// The checksum that the record at the start of `bytes` with payload length `len` should carry.
+    #[inline]
     pub(crate) fn checksum(bytes: &[u8], len: usize) -> u32 {
         crc32c::crc32c(&bytes[4..RECORD_HEADER_BYTES + len])
     }
 
     /// Whether the payload length is one that a writer can have written.
+    #[inline]
     pub(crate) fn len_ok(&self) -> bool {
         (1..=PAYLOAD_BYTES_MAX).contains(&usize::from(self.len))
     }
 
     /// Bytes of the whole record, padding included.
+    #[inline]
     pub(crate) fn record_bytes(&self) -> usize {
         RECORD_HEADER_BYTES + padded(usize::from(self.len))
     }

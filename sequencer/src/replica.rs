@@ -8,6 +8,8 @@ use gollem_journal::Record;
 pub struct Replica {
     engine: Engine,
     events: Events,
+    /// The record before, to be overwritten in place.
+    input: Input,
 }
 
 /// A durable record that is not an input of this version: a newer version wrote it. Use that version.
@@ -21,19 +23,20 @@ pub struct ReplayError {
 
 impl Default for Replica {
     fn default() -> Replica {
-        Replica { engine: Engine::new(), events: Events::new() }
+        Replica::new(Engine::new())
     }
 }
 
 impl Replica {
     /// A replica with memory set aside, for an engine that will go on.
     pub fn with_capacity(capacity: Capacity) -> Replica {
-        Replica { engine: Engine::with_capacity(capacity), events: Events::new() }
+        Replica::new(Engine::with_capacity(capacity))
     }
 
     /// A replica that goes on from that state.
     pub fn new(engine: Engine) -> Replica {
-        Replica { engine, events: Events::new() }
+        let input = Input { seq: 0, at: Timestamp(0), command: Command::Tick };
+        Replica { engine, events: Events::new(), input }
     }
 
     /// Applies the next record and returns its events.
@@ -41,9 +44,11 @@ impl Replica {
     /// # Errors
     /// When the payload is not a command of this version.
     pub fn apply(&mut self, record: &Record<'_>) -> Result<&[Event], ReplayError> {
-        let command = Command::decode(record.payload).map_err(|source| ReplayError { seq: record.seq, source })?;
+        let Input { seq, at, command } = &mut self.input;
+        command.decode_from(record.payload).map_err(|source| ReplayError { seq: record.seq, source })?;
+        (*seq, *at) = (record.seq, Timestamp(record.time_ns));
         self.events.clear();
-        self.engine.apply(&Input { seq: record.seq, at: Timestamp(record.time_ns), command }, &mut self.events);
+        self.engine.apply(&self.input, &mut self.events);
         Ok(&self.events)
     }
 

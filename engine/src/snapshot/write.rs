@@ -102,9 +102,11 @@ impl<'a, W: Write> Chunks<'a, W> {
         chunk[0] = part as u8;
         chunk[1..5].copy_from_slice(&self.rows.to_le_bytes());
         chunk[5..CHUNK_HEADER_BYTES].copy_from_slice(&length.to_le_bytes());
-        self.write(&chunk)?;
+        self.hasher.update(&chunk);
         let check = check(&self.hasher);
-        self.write(&check)?;
+        self.hasher.update(&check);
+        chunk.extend(check);
+        self.out.write_all(&chunk)?; // At once: a chunk, a call.
         chunk.truncate(CHUNK_HEADER_BYTES);
         (self.chunk, self.rows) = (chunk, 0);
         Ok(())
