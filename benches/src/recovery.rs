@@ -209,7 +209,7 @@ impl Log {
 
     fn commit(&mut self) -> anyhow::Result<()> {
         self.encoder.seal(&mut self.group);
-        self.writer.commit(&self.group).context("the journal cannot be written")?;
+        self.writer.commit(&mut self.group).context("the journal cannot be written")?;
         self.group.clear();
         Ok(())
     }

@@ -1,23 +1,21 @@
 //! Writes records into a group's buffer; owned by the thread that orders inputs.
 //!
-//! Invariants: sequence numbers have no gap, time never goes back, each record carries the checksum of the one before.
-//! A record's checksum is computed once, when the next record or the seal says whether it is the last of its group.
+//! Invariants: sequence numbers have no gap, time never goes back, the last record of a sealed group says so.
+//! Checksums are not the encoder's: the writer computes them, on its own thread, when it commits the group.
 //! The encoder does no I/O, and allocates nothing once the group's buffer has grown.
 
 use crate::error::EncodeError;
 use crate::format::{
-    FLAG_LAST, GROUP_BYTES_MAX, KIND_INPUT, PAYLOAD_BYTES_MAX, RECORD_HEADER_BYTES, RecordHeader, padded,
+    FLAG_LAST, FLAGS_AT, GROUP_BYTES_MAX, KIND_INPUT, PAYLOAD_BYTES_MAX, RECORD_HEADER_BYTES, RecordHeader, padded,
 };
 use crate::group::Group;
 use crate::position::Position;
 
-/// Encodes records of one group into a byte buffer, and holds the next sequence and the chain.
+/// Encodes records of one group into a byte buffer, and holds the next sequence.
 #[derive(Debug)]
 pub struct Encoder {
     next_seq: u64,
     time_ns: u64,
-    /// Checksum of the last finished record.
-    chain: u32,
     /// Whether a group has records that are not sealed yet.
     open: bool,
 }
@@ -25,7 +23,7 @@ pub struct Encoder {
 impl Encoder {
     /// An encoder for what follows `end`, the end of the log.
     pub(crate) fn new(end: &Position) -> Self {
-        Self { next_seq: end.seq + 1, time_ns: end.time_ns, chain: end.chain, open: false }
+        Self { next_seq: end.seq + 1, time_ns: end.time_ns, open: false }
     }
 
     /// The sequence that the next push gets.
@@ -44,6 +42,7 @@ impl Encoder {
     ///
     /// If `time_ns` is below the record before, the group is sealed, or another group was begun and not sealed: each
     /// would make a journal that recovery refuses.
+    #[inline]
     pub fn push(
         &mut self,
         group: &mut Group,
@@ -71,9 +70,6 @@ impl Encoder {
 
         if group.is_empty() {
             group.first_seq = self.next_seq;
-            group.chain_before = self.chain;
-        } else {
-            self.finish_last(group, 0);
         }
         let seq = self.next_seq;
         let (index, kind) = (group.records, KIND_INPUT);
@@ -97,24 +93,14 @@ impl Encoder {
         assert!(!group.is_empty() && !group.sealed, "a group is sealed once, and holds a record");
         assert!(group.last_seq() + 1 == self.next_seq, "the group sealed is the one being filled");
         group.bytes.truncate(group.end);
-        self.finish_last(group, FLAG_LAST);
-        group.chain_after = self.chain;
+        group.bytes[group.last_at + FLAGS_AT] = FLAG_LAST;
         group.sealed = true;
         self.open = false;
-    }
-
-    /// Writes what the last record still lacks, and moves the chain over it.
-    fn finish_last(&mut self, group: &mut Group, flags: u8) {
-        let record = &mut group.bytes[group.last_at..group.end];
-        record[4..8].copy_from_slice(&self.chain.to_le_bytes());
-        record[15] = flags;
-        let len = usize::from(crate::format::u16_at(record, 12));
-        self.chain = RecordHeader::checksum(record, len);
-        record[0..4].copy_from_slice(&self.chain.to_le_bytes());
     }
 }
 
 /// The length of a payload that may be appended at `at`.
+#[inline]
 fn check_payload(at: usize, len: usize) -> Result<u16, EncodeError> {
     if len == 0 {
         return Err(EncodeError::Empty);

@@ -55,6 +55,8 @@ pub const SEGMENT_BYTES_MIN: u64 = 1024 * 1024 + 4096;
 pub const SEGMENT_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
 /// Segments are a whole number of pages.
 pub(crate) const SEGMENT_BYTES_UNIT: u64 = 4096;
+/// Offset of a record's flags.
+pub(crate) const FLAGS_AT: usize = 15;
 /// The kind of an input.
 pub(crate) const KIND_INPUT: u8 = 1;
 /// Flag of the last record of a group.

@@ -10,7 +10,7 @@ use crate::format::{GROUP_BYTES_MAX, RECORD_BYTES_MAX, RECORD_HEADER_BYTES, Reco
 /// Keep it and [`clear`](Group::clear) it: its buffer is then allocated once.
 #[derive(Debug, Default)]
 pub struct Group {
-    /// Encoded records; the last one lacks `prev`, `flags` and `crc` until it is sealed.
+    /// Encoded records; `prev` and `crc` are written when the group is committed.
     pub(crate) bytes: Vec<u8>,
     pub(crate) records: u32,
     pub(crate) first_seq: u64,
@@ -18,9 +18,6 @@ pub struct Group {
     pub(crate) last_at: usize,
     /// Offset after the last record; equal to the buffer's length unless a payload's writer panicked.
     pub(crate) end: usize,
-    /// Checksum of the record before the first, and of the last: what links groups.
-    pub(crate) chain_before: u32,
-    pub(crate) chain_after: u32,
     pub(crate) sealed: bool,
 }
 
@@ -48,6 +45,21 @@ impl Group {
     #[must_use]
     pub fn len(&self) -> usize {
         self.records as usize
+    }
+
+    /// Links the records into the chain that `before` ends, and returns its new end: the checksum of the last record.
+    /// Doing it again changes nothing.
+    pub(crate) fn link(&mut self, before: u32) -> u32 {
+        let (mut chain, mut at) = (before, 0);
+        while at < self.end {
+            let record = &mut self.bytes[at..self.end];
+            let header = RecordHeader::decode(record);
+            record[4..8].copy_from_slice(&chain.to_le_bytes());
+            chain = RecordHeader::checksum(record, usize::from(header.len));
+            record[0..4].copy_from_slice(&chain.to_le_bytes());
+            at += header.record_bytes();
+        }
+        chain
     }
 
     /// Encoded bytes, headers and padding included.

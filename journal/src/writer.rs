@@ -95,7 +95,7 @@ impl<S: Storage> Writer<S> {
         }
     }
 
-    /// Writes a sealed group and syncs it.
+    /// Links the records of a sealed group into the chain, writes them and syncs them.
     ///
     /// # Errors
     ///
@@ -110,22 +110,22 @@ impl<S: Storage> Writer<S> {
     /// # Panics
     ///
     /// If the group is not sealed or does not follow the last committed one.
-    pub fn commit(&mut self, group: &Group) -> Result<Durable, WriteError> {
+    pub fn commit(&mut self, group: &mut Group) -> Result<Durable, WriteError> {
         if self.poisoned {
             return Err(WriteError::Poisoned);
         }
         assert!(group.sealed && !group.is_empty(), "a group is sealed before it is committed");
-        let follows = group.first_seq() == self.durable_seq + 1 && group.chain_before == self.chain;
-        assert!(follows, "groups are committed in the order they were encoded");
+        assert!(group.first_seq() == self.durable_seq + 1, "groups are committed in the order they were encoded");
         assert!(group.bytes.len() == group.end, "a sealed group holds its records and nothing else");
 
+        let chain = group.link(self.chain);
         // Before the attempt: a failed sync may have dropped the pages, so what follows it must never be tried.
         self.poisoned = true;
         let written = self.write(&group.bytes);
         self.poisoned = written.as_ref().is_err_and(|error| !error.is_retryable());
         written?;
 
-        self.chain = group.chain_after;
+        self.chain = chain;
         self.durable_seq = group.last_seq();
         self.bytes_written += group.bytes.len() as u64;
         Ok(Durable { seq: self.durable_seq })

@@ -61,7 +61,7 @@ fn commit(opened: &mut Opened, payload_bytes: usize) -> u64 {
         opened.encoder.push(&mut group, seq, |bytes| bytes.extend_from_slice(&payload)).unwrap();
     }
     opened.encoder.seal(&mut group);
-    opened.writer.commit(&group).unwrap().seq()
+    opened.writer.commit(&mut group).unwrap().seq()
 }
 
 /// What a background thread does: follows the journal to `seq`, signs the tree, takes a snapshot, drops old segments.

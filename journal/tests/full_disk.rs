@@ -121,7 +121,7 @@ fn settle(opened: &mut Opened, next: Next) {
 fn commit_until_full(opened: &mut Opened) -> Group {
     loop {
         let group = group(opened);
-        match opened.writer.commit(&group) {
+        match opened.writer.commit(&mut group) {
             Ok(durable) => assert_eq!(durable.seq(), group.last_seq()),
             Err(error) => {
                 assert!(matches!(error, WriteError::NoSpace { .. }) && error.is_retryable(), "{error}");
@@ -159,7 +159,7 @@ fn survive(disk: &SmallDisk, prepare_ahead: bool) {
     let segments = if prepare_ahead { 2 } else { 1 };
     assert!(durable >= segments * (SEGMENT_BYTES_MIN / (PAYLOAD as u64 + 100)), "{durable} groups fitted");
     for _ in 0..3 {
-        assert!(matches!(opened.writer.commit(&waiting), Err(WriteError::NoSpace { .. })));
+        assert!(matches!(opened.writer.commit(&mut waiting), Err(WriteError::NoSpace { .. })));
         assert_eq!(opened.writer.room().next, Next::Full);
     }
     let report = scan_at(&dir);
@@ -169,7 +169,7 @@ fn survive(disk: &SmallDisk, prepare_ahead: bool) {
     if prepare_ahead {
         settle(&mut opened, Next::Ready);
     }
-    assert_eq!(opened.writer.commit(&waiting).unwrap().seq(), durable + 1);
+    assert_eq!(opened.writer.commit(&mut waiting).unwrap().seq(), durable + 1);
 
     // The process dies on the full disk: the next one needs no space to go on.
     if prepare_ahead {
@@ -181,7 +181,7 @@ fn survive(disk: &SmallDisk, prepare_ahead: bool) {
     let (mut opened, found) = open_at(&dir, prepare_ahead);
     assert_eq!(found, last);
     let next = group(&mut opened);
-    assert_eq!(opened.writer.commit(&next).unwrap().seq(), last + 1);
+    assert_eq!(opened.writer.commit(&mut next).unwrap().seq(), last + 1);
     // A clean stop gives the unused zeros back, which is room enough for its mark.
     opened.writer.close().unwrap();
     let report = scan_at(&dir);

@@ -125,8 +125,8 @@ impl Batch {
     }
 
     /// The bytes to write.
-    pub(crate) fn group(&self) -> &Group {
-        &self.group
+    pub(crate) fn group(&mut self) -> &mut Group {
+        &mut self.group
     }
 
     /// Empties the batch: answers whoever waits, and returns the inputs with their events.
@@ -143,6 +143,7 @@ impl Batch {
                 // A caller that stopped waiting loses nothing: the input is in the journal.
                 Reply::Once(reply) => drop(reply.send(ack)),
                 Reply::Port(port) => ports.answer(port, ack),
+                Reply::Nobody => {}
             }
         }
         released

@@ -79,7 +79,7 @@ impl<S: Storage> Committer<S> {
         let started = Instant::now();
         let (inputs, bytes) = (batch.len(), batch.group().bytes());
         crash_point!("committer.received");
-        let Some(durable) = self.commit(&batch)? else {
+        let Some(durable) = self.commit(&mut batch)? else {
             self.unwritten = Some(batch);
             return Ok(true);
         };
@@ -105,7 +105,7 @@ impl<S: Storage> Committer<S> {
     }
 
     /// Commits the group. `None` when there is no space: it may be tried again, unless the pipeline is to stop.
-    fn commit(&mut self, batch: &Batch) -> Result<Option<Durable>, WriteError> {
+    fn commit(&mut self, batch: &mut Batch) -> Result<Option<Durable>, WriteError> {
         match self.writer.commit(batch.group()) {
             Ok(durable) => Ok(Some(durable)),
             Err(error) if error.is_retryable() && !self.shared.is_stopping() => {

@@ -7,7 +7,7 @@ use crate::batch::TOGETHER_MAX;
 use crate::port::{Answers, Port, Ports};
 use crate::released::Ack;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
-use gollem_engine::{Command, Engine};
+use gollem_engine::{Command, Engine, Input, Timestamp};
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -33,12 +33,14 @@ pub enum SubmitError {
 pub(crate) enum Reply {
     Once(oneshot::Sender<Ack>),
     Port(u64),
+    Nobody,
 }
 
-/// What is sent at once.
+/// What is sent at once. A single command travels as an input whose place and time are filled in where it lies: moving
+/// it once more would cost as much as encoding it.
 #[derive(Debug)]
 pub(crate) enum Commands {
-    One(Command),
+    One(Input),
     /// At most [`TOGETHER_MAX`].
     Several(Vec<Command>),
 }
@@ -53,6 +55,13 @@ pub(crate) enum Message {
     },
     Inspect(Box<dyn FnOnce(&Engine) + Send>),
     Stop,
+}
+
+impl Commands {
+    #[inline]
+    pub(crate) fn one(command: Command) -> Commands {
+        Commands::One(Input { seq: 0, at: Timestamp(0), command })
+    }
 }
 
 impl fmt::Debug for Message {
@@ -132,7 +141,7 @@ impl Ingress {
     /// [`SubmitError::Overloaded`] when the queue is full, [`SubmitError::Unavailable`] when nobody reads it or the disk
     /// is full.
     pub fn submit(&self, command: Command) -> Result<PendingAck, SubmitError> {
-        self.submit_commands(Commands::One(command))
+        self.submit_commands(Commands::one(command))
     }
 
     /// Queues up to 64 commands that become durable together and are answered together. Each takes effect or is refused

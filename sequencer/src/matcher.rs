@@ -3,10 +3,10 @@
 
 use crate::batch::Batch;
 use crate::clock::Clock;
-use crate::ingress::{Commands, Door, Intake, Message};
+use crate::ingress::{Commands, Door, Intake, Message, Reply};
 use crate::poison::Poison;
 use crossbeam_channel::{Receiver, Sender, TryRecvError, after, never, select};
-use gollem_engine::{Command, Engine, Input};
+use gollem_engine::{Command, Engine, Input, Timestamp};
 use gollem_journal::{Encoder, Seq, crash_point};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -92,37 +92,45 @@ impl Matcher {
     }
 
     #[inline]
-    fn take(&mut self, message: Message) {
-        match message {
+    fn take(&mut self, mut message: Message) {
+        match &mut message {
             Message::Commands { commands, reply, submitted } => {
                 let first = self.open.len();
                 let timed = submitted.map(|submitted| (submitted, Instant::now()));
                 match commands {
-                    Commands::One(command) => self.apply(command, timed),
-                    // The first stands for all of them.
-                    Commands::Several(commands) => {
-                        let timed = std::iter::once(timed).chain(std::iter::repeat(None));
-                        commands.into_iter().zip(timed).for_each(|(command, timed)| self.apply(command, timed));
-                    }
+                    Commands::One(input) => self.apply(input, timed),
+                    Commands::Several(commands) => self.apply_all(commands, timed),
                 }
-                self.open.await_from(first, reply);
+                self.open.await_from(first, std::mem::replace(reply, Reply::Nobody));
             }
-            Message::Inspect(question) => {
-                // The questions are about the state's hash: from here on it costs only what changes.
-                self.engine.checkpoint();
-                question(&self.engine);
-            }
+            Message::Inspect(_) => self.answer(message),
             Message::Stop => self.stopping = true,
         }
     }
 
+    fn answer(&mut self, message: Message) {
+        if let Message::Inspect(question) = message {
+            // The questions are about the state's hash: from here on it costs only what changes.
+            self.engine.checkpoint();
+            question(&self.engine);
+        }
+    }
+
+    /// Applies commands that were sent together. The first stands for all of them where times are concerned.
+    fn apply_all(&mut self, commands: &mut Vec<Command>, mut timed: Option<(Instant, Instant)>) {
+        for command in commands.drain(..) {
+            self.apply(&mut Input { seq: 0, at: Timestamp(0), command }, timed.take());
+        }
+    }
+
+    /// Stamps the input, encodes and applies it.
     #[inline]
-    fn apply(&mut self, command: Command, timed: Option<(Instant, Instant)>) {
-        let input = Input { seq: self.encoder.next_seq(), at: self.clock.last(), command };
+    fn apply(&mut self, input: &mut Input, timed: Option<(Instant, Instant)>) {
+        (input.seq, input.at) = (self.encoder.next_seq(), self.clock.last());
         self.applying = input.seq;
         let applied = match timed {
-            None => self.open.apply(&mut self.engine, &mut self.encoder, &input),
-            Some(times) => self.open.apply_timed(&mut self.engine, &mut self.encoder, &input, times),
+            None => self.open.apply(&mut self.engine, &mut self.encoder, input),
+            Some(times) => self.open.apply_timed(&mut self.engine, &mut self.encoder, input, times),
         };
         if let Err(error) = applied {
             // The caller sees its reply dropped, which means unavailable.
@@ -142,7 +150,7 @@ impl Matcher {
     fn fire_deadlines(&mut self) {
         let due = self.engine.next_deadline().is_some_and(|deadline| deadline <= self.clock.last());
         if due && !self.stopping && !self.open.is_full() && self.door.is_open() {
-            self.apply(Command::Tick, None);
+            self.apply(&mut Input { seq: 0, at: Timestamp(0), command: Command::Tick }, None);
         }
     }
 

@@ -115,7 +115,7 @@ impl Port {
     /// send it again. [`SubmitError::Unavailable`] as for [`Ingress::submit`].
     #[inline]
     pub fn submit(&mut self, command: Command) -> Result<(), SubmitError> {
-        self.send(Commands::One(command), 1)
+        self.send(Commands::one(command), 1)
     }
 
     /// Queues up to 64 commands that become durable together.

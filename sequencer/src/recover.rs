@@ -152,7 +152,12 @@ fn apply<'a, S: Storage>(
     record: &Record<'_>,
     storage: &S,
 ) -> Result<&'a [Event], VisitError> {
-    match catch_unwind(AssertUnwindSafe(|| replica.apply(record).map(|_| ()))) {
+    let applied = catch_unwind(AssertUnwindSafe(|| {
+        #[cfg(test)]
+        planted::panic_at(record.seq);
+        replica.apply(record).map(|_| ())
+    }));
+    match applied {
         Ok(applied) => applied?,
         Err(panic) => {
             let message = message_of(&*panic);
@@ -184,3 +189,23 @@ fn bytes_before<S: Storage>(storage: &S, position: Position) -> Result<u64, Reco
     let before = all.iter().filter(|segment| segment.last_seq.is_some_and(|last| last <= position.seq));
     Ok(before.map(|segment| segment.bytes).sum())
 }
+
+/// An input on which recovery panics, for tests.
+#[cfg(test)]
+mod planted {
+    use std::cell::Cell;
+
+    thread_local!(static SEQ: Cell<u64> = const { Cell::new(0) });
+
+    /// Lets recovery on this thread panic on that input; 0 for none.
+    pub(crate) fn panic_on(seq: u64) {
+        SEQ.set(seq);
+    }
+
+    pub(super) fn panic_at(seq: u64) {
+        assert!(SEQ.get() != seq, "planted");
+    }
+}
+
+#[cfg(test)]
+pub(crate) use planted::panic_on;

@@ -213,3 +213,79 @@ fn core_to_pin(pinning: Pinning) -> Option<core_affinity::CoreId> {
         Pinning::Core(id) => Some(core_affinity::CoreId { id }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::matcher::Turn;
+    use crate::poison::Poison;
+    use crate::recover::VisitError;
+    use gollem_engine::Command;
+    use gollem_journal::sim::SimStorage;
+    use gollem_journal::{Group, OpenError, ScanError};
+
+    fn open(storage: &SimStorage) -> Result<Pipeline<SimStorage>, StartError> {
+        let mut options = Options::new(PathBuf::from("sim"));
+        options.journal = gollem_journal::Options { segment_bytes: 2 << 20, prepare_ahead: false };
+        Pipeline::open(storage.clone(), &options, 0, None, None)
+    }
+
+    #[test]
+    fn an_input_that_panics_the_engine_is_noted_and_the_next_start_refuses_until_a_person_has_looked() {
+        let storage = SimStorage::new();
+        let mut pipeline = open(&storage).unwrap();
+        let first = pipeline.ingress.submit(Command::OpenAccount).unwrap();
+        while pipeline.matcher.turn() == Turn::Worked || pipeline.committer.turn().unwrap() == Turn::Worked {}
+        assert_eq!(first.wait().unwrap().seq, 1);
+        // An engine that has not seen input 1 panics on input 2: the planted bug.
+        pipeline.matcher.engine = Engine::new();
+        let lost = pipeline.ingress.submit(Command::Tick).unwrap();
+        let Pipeline { matcher, committer, .. } = pipeline;
+        let panicked = catch_unwind(AssertUnwindSafe(|| run_noting_poison(matcher, &storage)));
+        assert!(panicked.is_err());
+        drop(committer);
+        assert!(lost.wait().is_err(), "nobody is told that it took effect");
+
+        storage.power_cycle(None);
+        let refused = open(&storage).unwrap_err().to_string();
+        assert!(refused.contains("input 2 stopped") && refused.contains("gollem-replay poison sim"), "{refused}");
+        let note = Poison::read(&storage).unwrap().unwrap();
+        assert_eq!((note.seq, note.durable, note.command()), (2, false, Some(Command::Tick)));
+        storage.delete(crate::POISON_NAME);
+        assert_eq!(open(&storage).unwrap().found.journal.last_seq, 1, "it goes on without the input");
+    }
+
+    #[test]
+    fn a_journal_whose_input_panics_the_engine_is_replayed_once_and_refused_at_once_from_then_on() {
+        let storage = SimStorage::new();
+        let mut pipeline = open(&storage).unwrap();
+        // Stands for an input that panics: the replica below is told to panic on input 2.
+        let mut group = Group::new();
+        for _ in 0..2 {
+            let written = |bytes: &mut Vec<u8>| Command::OpenAccount.encode(bytes);
+            pipeline.matcher.encoder.push(&mut group, 1, written).unwrap();
+        }
+        pipeline.matcher.encoder.seal(&mut group);
+        pipeline.committer.writer.commit(&mut group).unwrap();
+        drop(pipeline);
+        crate::recover::panic_on(2);
+        let refused = open(&storage).unwrap_err();
+        crate::recover::panic_on(0);
+        let StartError::Recover(RecoverError::Journal(OpenError::Read(ScanError::Visit(why)))) = refused else {
+            panic!("{refused}");
+        };
+        assert!(matches!(why, VisitError::Panicked { seq: 2, .. }), "{why}");
+        let again = open(&storage).unwrap_err();
+        let poisoned = RecoverError::Poisoned {
+            dir: storage_path(&storage),
+            seq: 2,
+            message: "planted".to_owned(),
+            durable: true,
+        };
+        assert_eq!(again.to_string(), poisoned.to_string());
+    }
+
+    fn storage_path(storage: &SimStorage) -> PathBuf {
+        storage.path("")
+    }
+}

@@ -74,7 +74,7 @@ pub(crate) fn assert_poisoned(storage: &SimStorage, opened: &mut Opened<SimStora
     opened.encoder.push(&mut group, u64::MAX, |bytes| bytes.push(1)).unwrap();
     opened.encoder.seal(&mut group);
     for _ in 0..3 {
-        assert!(matches!(opened.writer.commit(&group), Err(WriteError::Poisoned)), "{context}");
+        assert!(matches!(opened.writer.commit(&mut group), Err(WriteError::Poisoned)), "{context}");
         opened.writer.room();
     }
     assert_eq!((storage.calls(), storage.syncs()), (calls, syncs), "{context}: nothing is tried after the failure");

@@ -31,7 +31,7 @@ fn log_files(storage: &SimStorage) -> BTreeMap<String, Vec<u8>> {
 }
 
 /// Asserts that the commit finds no space for the next segment and leaves everything as it was.
-fn assert_no_space(storage: &SimStorage, opened: &mut Opened<SimStorage>, group: &Group, context: &str) {
+fn assert_no_space(storage: &SimStorage, opened: &mut Opened<SimStorage>, group: &mut Group, context: &str) {
     let (before, durable, syncs) = (log_files(storage), opened.writer.durable_seq(), storage.syncs());
     let error = opened.writer.commit(group).unwrap_err();
     assert!(matches!(error, WriteError::NoSpace { .. }) && error.is_retryable(), "{context}: {error}");

@@ -69,7 +69,7 @@ impl Model {
     pub(crate) fn commit_group(
         &mut self,
         opened: &mut Opened<SimStorage>,
-        group: &Group,
+        group: &mut Group,
     ) -> Result<Durable, WriteError> {
         let durable = opened.writer.commit(group)?;
         assert_eq!(durable.seq(), group.last_seq());

@@ -19,7 +19,7 @@ pub(crate) fn write_journal(dir: &Path, records: u64) {
         opened.encoder.push(&mut group, seq * 1_000, |bytes| bytes.extend_from_slice(&payload)).unwrap();
         if seq.is_multiple_of(37) || at + 1 == records {
             opened.encoder.seal(&mut group);
-            opened.writer.commit(&group).unwrap();
+            opened.writer.commit(&mut group).unwrap();
             group.clear();
         }
     }

@@ -46,7 +46,7 @@ impl Exchange {
 
     fn write(&mut self) -> u64 {
         self.encoder.seal(&mut self.group);
-        let durable = self.writer.commit(&self.group).unwrap();
+        let durable = self.writer.commit(&mut self.group).unwrap();
         self.group.clear();
         durable.seq()
     }
