@@ -12,13 +12,14 @@
 //! | `open` | lock, recover, repair, hand out writer and encoder |
 //! | `mark` | the file that says the last stop was clean |
 //! | `storage`, `sim` | the calls made on a disk, and a simulated disk that breaks |
+//! | `crash` | named places at which a test kills the process |
 //!
 //! # Invariants
 //!
 //! - One writer, by an exclusive lock file; any number of readers, without the lock.
 //! - Groups are written one at a time, each synced before the next is written, and none spans two segments.
-//! - The first failed write or sync is the last: the writer poisons itself. Only a segment prepared ahead, of which
-//!   nothing is in the log yet, may fail to be made once.
+//! - The first failed write or sync is the last: the writer poisons itself. Only the next segment, of which nothing is in
+//!   the log yet, may fail to be made: for lack of space any number of times, otherwise once.
 //! - A torn tail is cut, anything else that is wrong is refused with file, offset and sequence.
 //!
 //! # What it does not do
@@ -29,6 +30,7 @@
 //! One limit is inherent in a single copy: bit rot inside the very last group after an unclean stop looks the same as
 //! a torn write. The `witnessed` sequence given to [`open()`] narrows it, a clean stop closes it.
 
+pub mod crash;
 mod decode;
 mod encoder;
 mod error;
@@ -50,9 +52,10 @@ pub use error::{Damage, EncodeError, OpenError, ScanError, WriteError};
 pub use format::{GROUP_BYTES_MAX, PAYLOAD_BYTES_MAX, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
 pub use group::Group;
 pub use open::{Opened, Options, open, open_in};
+pub use prepare::Next;
 pub use scan::{Record, Recovery, ScanOptions, scan, scan_in};
 pub use storage::{FileStorage, Storage, StorageFile};
-pub use writer::{Durable, Writer};
+pub use writer::{Durable, Room, Writer};
 
 /// Sequence number of an input, 1-based; 0 means "before the first".
 pub type Seq = u64;

@@ -8,6 +8,7 @@ use std::io;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
+use crate::crash_point;
 use crate::decode::Cursor;
 use crate::encoder::Encoder;
 use crate::error::{OpenError, ScanError, WriteError};
@@ -83,9 +84,12 @@ pub fn open_in<S: Storage, V>(
     storage.create_dir().map_err(read_error(&storage, "create", ""))?;
     let lock = storage.lock().map_err(read_error(&storage, "lock", "lock"))?;
     let lock = lock.ok_or_else(|| OpenError::Locked { path: storage.path("lock") })?;
+    crash_point!("open.locked");
     let (mut report, end) = walk(&storage, ScanOptions { until: None, witnessed }, visit)?;
 
+    crash_point!("open.read");
     remove_leftovers(&storage)?;
+    crash_point!("open.leftovers-synced");
     let active = if let Some(end) = &end {
         resume(&storage, end, report.clean, bytes)?
     } else {
@@ -122,6 +126,7 @@ fn remove_leftovers<S: Storage>(storage: &S) -> Result<(), WriteError> {
             }
             _ => {}
         }
+        crash_point!("open.leftover-removed");
     }
     storage.sync_dir().map_err(write_error(storage, "sync", "", 0))
 }
@@ -137,14 +142,18 @@ fn resume<S: Storage>(storage: &S, end: &LogEnd, clean: bool, bytes: u64) -> Res
         // before the restart. Writing the same bytes again makes them dirty, so that the sync below counts.
         if let Some(at) = end.last_group_at {
             rewrite(&file, at, end.end).map_err(fail("write again"))?;
+            crash_point!("open.group-rewritten");
         }
         // A torn group lies within the bytes of the largest one; other nonzero bytes may lie anywhere.
         let zero_to = end.file_bytes.min(end.end + GROUP_BYTES_MAX as u64).max(end.nonzero_end);
         write_zeros(&file, end.end, zero_to, &never).map_err(fail("cut the torn tail of"))?;
+        crash_point!("open.tail-zeroed");
     }
     let capacity = bytes.max(end.file_bytes);
     write_zeros(&file, end.file_bytes, capacity, &never).map_err(fail("fill with zeros"))?;
+    crash_point!("open.extended");
     file.sync_all().map_err(fail("sync"))?;
+    crash_point!("open.synced");
     Ok(Segment { file, first_seq: end.first_seq, end: end.end, capacity })
 }
 

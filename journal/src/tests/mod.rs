@@ -4,6 +4,7 @@
 
 mod faults;
 mod flips;
+mod full;
 mod power;
 mod prepare;
 mod property;
@@ -37,6 +38,12 @@ pub(crate) struct Model {
 impl Model {
     /// Commits one group of payloads with these sizes.
     pub(crate) fn commit(&mut self, opened: &mut Opened<SimStorage>, sizes: &[usize]) -> Result<Durable, WriteError> {
+        let group = self.group(opened, sizes);
+        self.commit_group(opened, &group)
+    }
+
+    /// Encodes one group of payloads with these sizes.
+    pub(crate) fn group(&mut self, opened: &mut Opened<SimStorage>, sizes: &[usize]) -> Group {
         let next = opened.encoder.next_seq();
         self.records.retain(|record| record.0 < next);
         self.ends.retain(|&end| end < next);
@@ -50,7 +57,16 @@ impl Model {
         }
         opened.encoder.seal(&mut group);
         self.ends.push(group.last_seq());
-        let durable = opened.writer.commit(&group)?;
+        group
+    }
+
+    /// Commits a group that [`group`](Model::group) made.
+    pub(crate) fn commit_group(
+        &mut self,
+        opened: &mut Opened<SimStorage>,
+        group: &Group,
+    ) -> Result<Durable, WriteError> {
+        let durable = opened.writer.commit(group)?;
         assert_eq!(durable.seq(), group.last_seq());
         assert!(durable.covers(group.last_seq()) && !durable.covers(group.last_seq() + 1));
         self.acked = durable.seq();
