@@ -39,6 +39,21 @@ pub fn check(kills: u64, points: &[&str], seed: u64) -> Outcome {
     outcome
 }
 
+/// Every crash point, as a binary that has them tells when it is asked for one that it has not.
+///
+/// # Errors
+/// The binary cannot be built, or tells something else.
+pub fn crash_points() -> Result<Vec<String>, String> {
+    let folder = tempfile::tempdir().map_err(doing("a data folder"))?;
+    let (data, log) = (folder.path().join("data"), folder.path().join("log"));
+    let plan = Plan { binaries: Binaries::with_crash_points()?, data, log };
+    let mut server = plan.spawn(Some("none"))?;
+    ensure(!server.ready()?, || "gollem starts without the crash point that it was told".to_owned())?;
+    let told = server.told();
+    let names = told.trim_end().split_once("only: ").ok_or_else(|| format!("gollem names no crash points: {told}"))?.1;
+    Ok(names.split(", ").map(str::to_owned).collect())
+}
+
 struct Run {
     random: Random,
     cases: u64,
