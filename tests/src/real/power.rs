@@ -17,7 +17,7 @@ use gollem_journal::sim::Random;
 use std::time::Duration;
 use tempfile::TempDir;
 
-/// Cuts of one disk; then it begins anew, since the founding of an exchange is worth cutting too.
+/// Cuts of one disk; then another begins, where the founding of the exchange is broken off one call later.
 const CUTS_PER_DISK: u64 = 5;
 /// Changing calls until a cut are below a power of two up to this one: the first calls of a start or of a round of
 /// traffic are worth as many cuts as all that follow.
@@ -29,31 +29,23 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub fn check(cuts: u64, seed: u64) -> Outcome {
     let mut random = Random(seed);
     let mut cases = 0;
-    while cases < cuts {
+    for disks in 0.. {
+        let left = cuts - cases;
+        if left == 0 {
+            break;
+        }
         let disk = match Disk::mount() {
             Ok(disk) => disk,
             Err(NoDisk::NotHere(why)) => return skipped(why),
             Err(NoDisk::Failed(why)) => return outcome(cases, seed, Err(why)),
         };
-        let ended = cut_again_and_again(disk, CUTS_PER_DISK.min(cuts - cases), &mut random, &mut cases);
+        let ended = Bench::found(disk, disks / 2, disks % 2 == 0, &mut random)
+            .and_then(|bench| bench.cut_again_and_again(CUTS_PER_DISK.min(left), &mut random, &mut cases));
         if ended.is_err() {
             return outcome(cases, seed, ended);
         }
     }
     outcome(cases, seed, Ok(()))
-}
-
-fn cut_again_and_again(disk: Disk, cuts: u64, random: &mut Random, cases: &mut u64) -> Checked<()> {
-    let mut bench = Bench::found(disk, random)?;
-    for _ in 0..cuts {
-        if random.below(2) == 0 {
-            bench.cut_in_traffic(random)?
-        } else {
-            bench.cut_in_start(random)?
-        }
-        *cases += 1;
-    }
-    bench.close()
 }
 
 /// An exchange that lives on a disk.
@@ -67,12 +59,12 @@ struct Bench {
 }
 
 impl Bench {
-    /// Founds an exchange, on a disk where that was begun before and broken off.
-    fn found(mut disk: Disk, random: &mut Random) -> Checked<Bench> {
+    /// Founds an exchange on a disk where that was begun before and broken off at this call: by a kill or by a cut.
+    fn found(mut disk: Disk, calls: u64, killed: bool, random: &mut Random) -> Checked<Bench> {
         let log = tempfile::tempdir().map_err(doing("a folder for the log"))?;
         let plan =
             Plan { binaries: Binaries::ordinary()?, data: disk.path().join("data"), log: log.path().join("log") };
-        let (calls, kept) = (calls(random), kept(random, true));
+        let kept = if killed { Kept::Everything } else { kept(random) };
         disk.cut_after(calls);
         let mut server = plan.spawn(None)?;
         if server.ready()? {
@@ -85,15 +77,27 @@ impl Bench {
         Ok(Bench { server: Some(server), plan, market, disk, _log: log })
     }
 
+    fn cut_again_and_again(mut self, cuts: u64, random: &mut Random, cases: &mut u64) -> Checked<()> {
+        for _ in 0..cuts {
+            if random.below(2) == 0 {
+                self.cut_in_traffic(random)?
+            } else {
+                self.cut_in_start(random)?
+            }
+            *cases += 1;
+        }
+        self.close()
+    }
+
     fn cut_in_traffic(&mut self, random: &mut Random) -> Checked<()> {
-        let (calls, kept) = (calls(random), kept(random, false));
+        let (calls, kept) = (calls(random), kept(random));
         self.traffic_until_cut(calls, random)?;
         self.recover(kept).map_err(doing(format!("power cut at call {calls} of traffic, kept {kept:?}")))
     }
 
     /// The process is killed at one call, and while the next one recovers, the power goes at another.
     fn cut_in_start(&mut self, random: &mut Random) -> Checked<()> {
-        let (killed, calls, kept) = (calls(random), calls(random), kept(random, false));
+        let (killed, calls, kept) = (calls(random), calls(random), kept(random));
         self.traffic_until_cut(killed, random)?;
         self.disk.power_on(Kept::Everything)?;
         self.disk.cut_after(calls);
@@ -144,10 +148,6 @@ fn calls(random: &mut Random) -> u64 {
 }
 
 /// What a cut leaves.
-fn kept(random: &mut Random, or_everything: bool) -> Kept {
-    match random.below(if or_everything { 3 } else { 2 }) {
-        0 => Kept::Synced,
-        1 => Kept::Some(random.below(u64::MAX)),
-        _ => Kept::Everything,
-    }
+fn kept(random: &mut Random) -> Kept {
+    if random.below(2) == 0 { Kept::Synced } else { Kept::Some(random.below(u64::MAX)) }
 }
