@@ -12,7 +12,7 @@ use crate::identity::{Caller, Identity};
 use crate::inference::{Calls, Upstream};
 use crate::keys::{ApiKey, Scopes};
 use gollem_engine::{Amount, Event, StateHash};
-use gollem_journal::{Archive, ArchiveError, HeadSigner, KeyFileError, key_is_outside};
+use gollem_journal::{Archive, ArchiveError, FileStorage, HeadSigner, KeyFileError, Storage, key_is_outside};
 use gollem_projections::{Fold, Projector, StoreError, Views};
 use gollem_sequencer::{
     Archiver, ArchiverOptions, Feed, Follower, FollowerOptions, Found, Heads, Health, Observer, Options, Pinning,
@@ -169,7 +169,8 @@ impl Exchange {
     /// See [`OpenError`]; nothing has changed then.
     pub async fn open(options: &ExchangeOptions) -> Result<Exchange, OpenError> {
         let folder = |source| OpenError::Folder { path: options.data.clone(), source };
-        std::fs::create_dir_all(&options.data).map_err(folder)?;
+        // Durable in its parent: a power cut that takes the folder's name takes everything that was synced in it.
+        FileStorage::new(&options.data).create_dir().map_err(folder)?;
         let journal_dir = options.data.join("journal");
         let views = Arc::new(Views::open(&options.data.join("views"))?);
         let identity = Identity::open(&options.data.join("identity.db")).await?;
