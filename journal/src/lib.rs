@@ -42,6 +42,8 @@ mod recovery;
 mod scan;
 mod segment;
 mod storage;
+pub mod tree;
+mod tree_head;
 mod walk;
 mod writer;
 
@@ -52,6 +54,11 @@ pub use group::Group;
 pub use open::{Opened, Options, open, open_in};
 pub use scan::{Record, Recovery, ScanOptions, scan, scan_in};
 pub use storage::{FileStorage, Storage, StorageFile};
+pub use tree::Tree;
+pub use tree_head::{
+    HEADS_NAME, HeadLog, HeadLogError, HeadSigner, HeadsRead, KeyFileError, NOTE_BYTES_MAX, NoteError, TreeHead,
+    VerifierKey, key_is_outside, read_heads, read_heads_in,
+};
 pub use writer::{Durable, Writer};
 
 /// Sequence number of an input, 1-based; 0 means "before the first".
