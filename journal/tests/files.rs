@@ -73,7 +73,7 @@ fn groups_of_many_sizes_come_back_over_several_segments_and_restarts() {
         assert_eq!((report.bytes, report.clean, report.torn_bytes), (logical, run != 1, 0));
         assert_eq!((report.records, report.last_seq), (expected.len() as u64, expected.len() as u64));
     }
-    let (report, found) = scan_at(&dir, ScanOptions { until: Some(5), witnessed: 0 }).unwrap();
+    let (report, found) = scan_at(&dir, ScanOptions { until: Some(5), ..ScanOptions::default() }).unwrap();
     assert_eq!((found.as_slice(), report.last_seq), (&expected[..5], 5));
     assert!(scan_at(&dir, ScanOptions::default()).unwrap().0.segments >= 3);
 }
@@ -113,7 +113,7 @@ fn the_golden_files_are_written_and_read_as_they_were() {
         }
         assert_eq!(written, fs::read(&path).unwrap(), "{}", path.display());
     }
-    let (report, found) = scan_at(&golden, ScanOptions { until: None, witnessed: 4 }).unwrap();
+    let (report, found) = scan_at(&golden, ScanOptions { witnessed: 4, ..ScanOptions::default() }).unwrap();
     assert_eq!((report.records, report.clean, report.last_time_ns), (4, true, 4_000));
     let payloads: Vec<&[u8]> = found.iter().map(|record| record.2.as_slice()).collect();
     assert_eq!(payloads, [b"first".as_slice(), b"8 bytes.", &[0xFF; 33], b"alone"]);
@@ -130,12 +130,12 @@ fn a_reader_beside_a_writer_sees_a_prefix_of_whole_groups_that_reaches_the_durab
             let mut scans = 0_u64;
             while !done.load(Ordering::Acquire) {
                 let before = durable.load(Ordering::Acquire);
-                let options = ScanOptions { until: None, witnessed: before };
+                let options = ScanOptions { witnessed: before, ..ScanOptions::default() };
                 let (report, found) = scan_at(dir.path(), options).unwrap();
                 assert!(report.last_seq >= before);
                 let last = found.last().map_or(0, |record| u64::from_le_bytes(record.2[..8].try_into().unwrap()));
                 assert_eq!(last, report.last_seq, "a group is seen whole");
-                let options = ScanOptions { until: Some(before), witnessed: before };
+                let options = ScanOptions { until: Some(before), witnessed: before, ..ScanOptions::default() };
                 assert_eq!(scan_at(dir.path(), options).unwrap().0.last_seq, before);
                 scans += 1;
             }

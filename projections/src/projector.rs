@@ -150,7 +150,7 @@ fn run(
 fn catch_up(fold: &mut Fold<'_>, journal_dir: &std::path::Path, until: u64) -> Result<(), ProjectorError> {
     tracing::info!(from = fold.watermark() + 1, until, "the views fell behind: reading the journal");
     let mut replica = Replica::default();
-    let options = ScanOptions { until: Some(until), witnessed: 0 };
+    let options = ScanOptions { until: Some(until), ..ScanOptions::default() };
     let scanned = gollem_journal::scan(journal_dir, options, &mut |record| -> Result<(), CatchUpError> {
         let events = replica.apply(&record)?;
         fold.apply(record.seq, gollem_engine::Timestamp(record.time_ns), events)?;

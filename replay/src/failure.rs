@@ -59,8 +59,8 @@ struct Json<'a> {
 
 const RESTORE: &str = "restore the journal from a copy; until then start no exchange on this folder and keep it as \
     evidence. Nothing was changed";
-const PUT_BACK: &str = "put the missing segment file back from a copy; until then start no exchange on this folder. \
-    Nothing was changed";
+const PUT_BACK: &str = "put the missing segment files back from the archive or a copy; until then start no exchange on \
+    this folder. Nothing was changed";
 const NEWER: &str = "a newer version of the program wrote this journal: verify it with that version";
 const STOP: &str = "stop the exchange and keep the journal: the engine made or lost money, or another version of it \
     wrote this journal";
@@ -81,6 +81,14 @@ impl Failure {
                     advice: advice_for(damage),
                 })
             }
+            ScanError::Missing { path, first_seq, last_seq } => Failure::Damaged(Finding {
+                file: Some(path),
+                offset: None,
+                seq: first_seq,
+                sound_seq,
+                what: format!("seq {first_seq} to {last_seq} are missing, which may be in the archive"),
+                advice: PUT_BACK,
+            }),
             ScanError::BelowWitness { path, last_seq, witnessed } => Failure::Damaged(Finding {
                 file: Some(path),
                 offset: None,

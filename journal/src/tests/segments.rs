@@ -43,10 +43,28 @@ fn several_segments_are_read_in_order() {
 
 #[test]
 fn a_deleted_segment_is_refused() {
-    for deleted in 0..4 {
+    for deleted in 1..4 {
         let (storage, _, names) = four_segments(true);
         storage.delete(&names[deleted]);
         assert_corrupt(&storage, &names[deleted]);
+    }
+}
+
+#[test]
+fn segments_missing_at_the_beginning_are_refused_with_their_range() {
+    for deleted in 1..4 {
+        let (storage, _, names) = four_segments(true);
+        names[..deleted].iter().for_each(|name| storage.delete(name));
+        let last = [18, 35, 52][deleted - 1];
+        let error = open(&storage).unwrap_err();
+        let range = |error: &ScanError| match error {
+            ScanError::Missing { first_seq, last_seq, .. } => Some((*first_seq, *last_seq)),
+            _ => None,
+        };
+        assert!(matches!(&error, OpenError::Read(error) if range(error) == Some((1, last))), "{error}");
+        assert!(error.to_string().ends_with(&format!("lacks seq 1 to {last}, which may be in the archive")), "{error}");
+        assert_eq!(range(&scan(&storage).unwrap_err()), Some((1, last)));
+        assert!(storage.get("clean").is_some(), "nothing is changed");
     }
 }
 

@@ -10,7 +10,9 @@
 //! | `places` | 5: records and segments are lost, stale, moved, swapped, repeated, deleted |
 //! | `syncs` | 6: a sync fails |
 //! | `errors` | 7a: full disk, failing and short calls |
+//! | `slots` | 8: a snapshot's writing is cut short, its slots are damaged |
 //! | `states` | 10: snapshot and tail against the full replay |
+//! | `attacker` | 24: the journal is rewritten with every checksum right |
 //! | `planted` | 25: each check is run against a bug it must find |
 //!
 //! # Invariants
@@ -21,6 +23,7 @@
 //!   decide more than the seed: which commands share a group.
 //! - A panic in a case is a failure of that case.
 
+mod attacker;
 mod cases;
 mod disk;
 mod errors;
@@ -32,6 +35,7 @@ mod places;
 mod planted;
 mod power;
 mod report;
+mod slots;
 mod states;
 mod syncs;
 mod torn;
@@ -129,6 +133,15 @@ pub const CHECKS: &[Check] = &[
         run: errors::run,
     },
     Check {
+        row: "8",
+        fault: "the process or the power ends at any call of a snapshot's writing; either slot or both damaged",
+        promise: "an older snapshot and a longer replay, or the whole replay; never a mix",
+        unit: "kills",
+        cases_pr: 100,
+        cases_full: 10_000,
+        run: slots::run,
+    },
+    Check {
         row: "10",
         fault: "start from a snapshot taken at a random input",
         promise: "state hash and events of the tail equal those of a full replay",
@@ -136,6 +149,15 @@ pub const CHECKS: &[Check] = &[
         cases_pr: 50,
         cases_full: 1_000,
         run: states::run,
+    },
+    Check {
+        row: "24",
+        fault: "a record is rewritten, moved, added or removed, and every checksum after it made right",
+        promise: "a head signed before shows it; random proofs verify for true records only",
+        unit: "attacks",
+        cases_pr: 10,
+        cases_full: 1_000,
+        run: attacker::run,
     },
     Check {
         row: "25",

@@ -132,7 +132,7 @@ pub(crate) fn open<S: Storage>(storage: &S, witnessed: u64) -> Result<(Opened<S>
 /// Reads the journal.
 pub(crate) fn scan<S: Storage>(storage: &S, witnessed: u64) -> Result<(Recovery, Vec<Kept>), ScanError> {
     let mut kept = Vec::new();
-    let report = scan_in(storage, ScanOptions { until: None, witnessed }, &mut |record| {
+    let report = scan_in(storage, ScanOptions { witnessed, ..ScanOptions::default() }, &mut |record| {
         kept.push((record.seq, record.time_ns, record.payload.to_vec()));
         Ok::<(), Infallible>(())
     })?;

@@ -110,7 +110,7 @@ fn start<S: Storage>(storage: S, witnessed: u64, told: &mut BTreeMap<u64, Vec<Ev
 fn replay<S: Storage>(storage: &S, witnessed: u64) -> Result<(BTreeMap<u64, Vec<Event>>, Replica), String> {
     let mut told = BTreeMap::new();
     let mut replica = Replica::default();
-    scan_in(storage, ScanOptions { until: None, witnessed }, &mut |record| {
+    scan_in(storage, ScanOptions { witnessed, ..ScanOptions::default() }, &mut |record| {
         replica.apply(&record).map(|events| drop(told.insert(record.seq, events.to_vec())))
     })
     .map_err(|error| format!("is not read: {error}"))?;
