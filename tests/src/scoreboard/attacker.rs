@@ -7,6 +7,7 @@
 use gollem_journal::sim::{Random, SimStorage};
 use gollem_journal::tree::{ConsistencyProver, InclusionProver, record_hash};
 use gollem_journal::{Group, HeadSigner, Tree, TreeHead};
+use sha2::{Digest, Sha256};
 
 use super::Run;
 use super::model::{Kept, Model, below, open, scan};
@@ -51,6 +52,21 @@ fn tree(records: &[Kept]) -> Tree {
     tree
 }
 
+/// The root by the words of RFC 6962, section 2.1.
+fn rfc_6962(records: &[Kept]) -> [u8; 32] {
+    match records {
+        [] => Sha256::digest([]).into(),
+        [(seq, time_ns, payload)] => {
+            let parts = [&[0][..], &seq.to_le_bytes(), &time_ns.to_le_bytes(), payload];
+            Sha256::digest(parts.concat()).into()
+        }
+        _ => {
+            let (left, right) = records.split_at(records.len().next_power_of_two() / 2);
+            Sha256::digest([&[1][..], &rfc_6962(left), &rfc_6962(right)].concat()).into()
+        }
+    }
+}
+
 /// Records with one changed, exchanged with its neighbour, taken out, or put in.
 fn forge(records: &[Kept], at: usize, random: &mut Random) -> Vec<Kept> {
     let mut forged = records.to_vec();
@@ -90,6 +106,9 @@ fn attack(seed: u64, owner: &HeadSigner, attacker: &HeadSigner) -> Result<(), St
     let note = owner.sign(&honest, records[signed - 1].1);
     let head = TreeHead::verify(&note, owner.public_key()).map_err(|error| format!("the owner's head: {error}"))?;
 
+    if head.root != rfc_6962(&records[..signed]) {
+        return Err(format!("the root of {signed} records is not that of RFC 6962"));
+    }
     let found = write(&forge(records, at, &mut random), &model.ends)?;
     let forged = tree(&found[..signed.min(found.len())]);
     if head.size == forged.size() && head.root == forged.root() {

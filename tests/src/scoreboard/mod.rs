@@ -164,8 +164,8 @@ pub const CHECKS: &[Check] = &[
         fault: "a bug is planted in a copy of the program",
         promise: "the row that is there for it fails, and passes without it",
         unit: "bugs",
-        cases_pr: planted::BUGS,
-        cases_full: planted::BUGS,
+        cases_pr: planted::COUNT,
+        cases_full: planted::COUNT,
         run: planted::run,
     },
 ];

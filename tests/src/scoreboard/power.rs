@@ -2,21 +2,28 @@
 //!
 //! At each sync of a random life of a journal (openings, groups, rotations, clean and unclean stops) the disk is copied,
 //! the power of the copy is cut, and the copy must open with everything acknowledged so far, in whole groups, and go on.
+//! Meanwhile a reader follows the journal up to what is durable, and sees just that.
 //! One copy in eight loses power again while it recovers. One seed in eight does this to the whole pipeline instead.
 
+use std::convert::Infallible;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use gollem_journal::sim::{Fault, Random, SimStorage};
+use gollem_journal::{Position, Record, Tail, TailStop};
 
 use super::Run;
 use super::disk::{Call, WatchedDisk, Watcher};
-use super::model::{Model, goes_on, open, sizes};
+use super::model::{Kept, Model, goes_on, open, sizes};
 use super::pipeline;
 use crate::outcome::Outcome;
 
 pub(crate) fn run(run: &Run) -> Outcome {
     run.each(|seed| if seed.is_multiple_of(8) { pipeline::cut_power(seed) } else { cut_power(seed) })
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Cuts the power of copies.
@@ -25,22 +32,52 @@ struct Cuts {
     model: Mutex<Model>,
     first_failure: Mutex<Option<String>>,
     cuts: AtomicU64,
+    /// Follows the journal since it was opened, with what it has seen.
+    follower: Mutex<Option<(Tail<SimStorage>, Vec<Kept>)>>,
 }
 
 impl Cuts {
     fn model(&self) -> MutexGuard<'_, Model> {
-        self.model.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.model)
+    }
+
+    /// Begins to follow, from the start.
+    fn follow(&self, disk: &SimStorage) {
+        *lock(&self.follower) = Some((Tail::new(disk.clone(), Position::START), Vec::new()));
+    }
+
+    fn fail(&self, what: String) {
+        lock(&self.first_failure).get_or_insert(what);
+    }
+
+    fn read_on(&self, model: &Model) {
+        let mut follower = lock(&self.follower);
+        let Some((tail, seen)) = follower.as_mut() else { return };
+        let mut visit = |record: Record<'_>| {
+            seen.push((record.seq, record.time_ns, record.payload.to_vec()));
+            Ok::<(), Infallible>(())
+        };
+        loop {
+            match tail.read(model.acked, &mut visit) {
+                Ok(TailStop::SegmentEnd) => {}
+                Ok(TailStop::Reached) => break,
+                Err(error) => return self.fail(format!("a follower stops below {}: {error}", model.acked)),
+            }
+        }
+        if model.records.get(..seen.len()) != Some(seen) || seen.len() as u64 != model.acked {
+            self.fail(format!("a follower saw {} records, {} are durable", seen.len(), model.acked));
+        }
     }
 
     fn cut(&self, disk: &SimStorage, when: &str) {
         let model = self.model().clone();
+        self.read_on(&model);
         for keep in [false, true] {
             let number = self.cuts.fetch_add(1, Ordering::Relaxed);
             let subset = keep.then_some(number.wrapping_mul(0x9E37_79B9) ^ model.acked);
             if let Err(what) = survives(&disk.fork(), &model, subset, number.is_multiple_of(8)) {
-                let mut first = self.first_failure.lock().unwrap_or_else(PoisonError::into_inner);
                 let kept = if keep { "a subset" } else { "nothing" };
-                first.get_or_insert(format!("power cut {number}, {when} a sync, {kept} kept: {what}"));
+                self.fail(format!("power cut {number}, {when} a sync, {kept} kept: {what}"));
             }
         }
     }
@@ -86,6 +123,7 @@ fn cut_power(seed: u64) -> Result<u64, String> {
     for _ in 0..2 + random.below(2) {
         let (mut opened, found) = open(&disk, 0).map_err(|error| format!("does not open: {error}"))?;
         cuts.model().recovered(&found)?;
+        cuts.follow(&disk.disk);
         for _ in 0..1 + random.below(4) {
             let group = cuts.model().group(&mut opened.encoder, &sizes(&mut random), &mut random)?;
             let durable = opened.writer.commit(&group).map_err(|error| format!("not written: {error}"))?;
@@ -95,11 +133,12 @@ fn cut_power(seed: u64) -> Result<u64, String> {
             0 => drop(opened),
             1 => {
                 drop(opened);
+                *lock(&cuts.follower) = None;
                 disk.disk.power_cycle(Some(seed));
             }
             _ => opened.writer.close().map_err(|error| format!("does not close: {error}"))?,
         }
     }
-    let failure = cuts.first_failure.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let failure = lock(&cuts.first_failure).take();
     failure.map_or_else(|| Ok(cuts.cuts.load(Ordering::Relaxed)), Err)
 }
