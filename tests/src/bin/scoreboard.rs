@@ -2,15 +2,19 @@
 //! the table; progress and failures on the standard error. The exit status is 1 if any case failed, 2 for wrong usage.
 
 use std::collections::BTreeSet;
+use std::env;
 use std::fs;
 use std::io::{self, Write};
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, ensure};
 use clap::Parser;
 use gollem_tests::scoreboard::{CHECKS, Check, Line, Run, markdown, table};
+
+const KEEPS_MEMORY: [&str; 2] = ["MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"];
 
 /// Runs the checks of the reliability scoreboard.
 #[derive(Debug, Parser)]
@@ -37,6 +41,7 @@ struct Arguments {
 
 fn main() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
+    keep_memory()?;
     let known: BTreeSet<&str> = CHECKS.iter().map(|check| check.row).collect();
     for row in &arguments.only {
         ensure!(known.contains(row.as_str()), "there is no row {row}; the rows are {known:?}");
@@ -50,7 +55,8 @@ fn main() -> anyhow::Result<ExitCode> {
         lines.push((*check, run(check, &arguments, seed)?));
     }
     if let Some(path) = &arguments.json {
-        let json: String = lines.iter().map(|(_, line)| Ok(serde_json::to_string(line)? + "\n")).collect::<anyhow::Result<_>>()?;
+        let json: String =
+            lines.iter().map(|(_, line)| Ok(serde_json::to_string(line)? + "\n")).collect::<anyhow::Result<_>>()?;
         fs::write(path, json).with_context(|| format!("cannot write {}", path.display()))?;
     }
     if let Some(path) = &arguments.markdown {
@@ -60,8 +66,24 @@ fn main() -> anyhow::Result<ExitCode> {
     write!(io::stdout(), "\n{}", table(&lines))?;
     let failed = lines.iter().filter(|(_, line)| line.failures > 0).count();
     let skipped = lines.iter().filter(|(_, line)| line.skipped.is_some()).count();
-    writeln!(io::stdout(), "\nscoreboard: {} passed, {failed} failed, {skipped} skipped", lines.len() - failed - skipped)?;
+    writeln!(
+        io::stdout(),
+        "\nscoreboard: {} passed, {failed} failed, {skipped} skipped",
+        lines.len() - failed - skipped
+    )?;
     Ok(ExitCode::from(u8::from(failed > 0)))
+}
+
+/// Starts this program again with an allocator (glibc's) that keeps what was freed: the simulated disks are copied
+/// hundreds of thousands of times, and fetching their memory from the system each time takes most of the time.
+fn keep_memory() -> anyhow::Result<()> {
+    let kept = (1_u64 << 30).to_string();
+    if env::var_os(KEEPS_MEMORY[0]).is_some() {
+        return Ok(());
+    }
+    let mut again = Command::new(env::current_exe()?);
+    let error = again.args(env::args_os().skip(1)).envs(KEEPS_MEMORY.map(|name| (name, &kept))).exec();
+    Err(error).context("cannot start again")
 }
 
 fn run(check: &Check, arguments: &Arguments, seed: u64) -> anyhow::Result<Line> {

@@ -118,7 +118,9 @@ fn attack(seed: u64, owner: &HeadSigner, attacker: &HeadSigner) -> Result<(), St
     let own = attacker.sign(&forged, time_ns);
     let signature = note.split_once("\n\n").map_or("", |(_, signature)| signature);
     let text = own.split_once("\n\n").map_or("", |(text, _)| text);
-    for (how, note) in [("the attacker's key", own.clone()), ("the owner's old signature", format!("{text}\n\n{signature}"))] {
+    for (how, note) in
+        [("the attacker's key", own.clone()), ("the owner's old signature", format!("{text}\n\n{signature}"))]
+    {
         if TreeHead::verify(&note, owner.public_key()).is_ok() {
             return Err(format!("a forged head with {how} is believed"));
         }

@@ -79,7 +79,8 @@ mod tests {
         });
         let mut failures = outcome.failures;
         failures.sort();
-        let expected = ["it broke; repeat with --only 0 --seed 20", "panicked: it fell; repeat with --only 0 --seed 30"];
+        let expected =
+            ["it broke; repeat with --only 0 --seed 20", "panicked: it fell; repeat with --only 0 --seed 30"];
         assert_eq!(failures, expected);
     }
 }

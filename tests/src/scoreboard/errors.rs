@@ -122,7 +122,7 @@ fn fails(disk: &Disk, model: &Model, opened: &mut Opened<Disk>, error: &WriteErr
     if later.commit(opened, &[20], &mut Random(1))?.is_ok() {
         return Err(format!("acknowledged after {error}"));
     }
-    let failing = *disk.watcher.inner() ;
+    let failing = *disk.watcher.inner();
     disk.watcher.set(Mood::Full);
     let read = scan(disk, model.acked).map_err(|trouble| format!("not read after {error}: {trouble}"));
     disk.watcher.set(failing.0);

@@ -102,7 +102,10 @@ impl Model {
 
 /// Bytes that are not zero, as any bytes of a file may be but the zeros that a writer puts ahead.
 fn payload(size: usize, random: &mut Random) -> Vec<u8> {
-    (0..size.div_ceil(8)).flat_map(|_| (random.below(u64::MAX) | 0x0101_0101_0101_0101).to_le_bytes()).take(size).collect()
+    (0..size.div_ceil(8))
+        .flat_map(|_| (random.below(u64::MAX) | 0x0101_0101_0101_0101).to_le_bytes())
+        .take(size)
+        .collect()
 }
 
 /// Sizes of a group: mostly small, seldom one that nearly fills a segment.

@@ -65,9 +65,8 @@ impl Callers {
             let number = self.cuts.fetch_add(1, Ordering::Relaxed);
             let fork = disk.fork();
             fork.power_cycle(keep.then_some(number));
-            let checked = check(&fork, &answered).and_then(|()| {
-                if number.is_multiple_of(16) { restarts(fork, &answered) } else { Ok(()) }
-            });
+            let checked = check(&fork, &answered)
+                .and_then(|()| if number.is_multiple_of(16) { restarts(fork, &answered) } else { Ok(()) });
             if let Err(what) = checked {
                 self.fail(format!("power cut {number} under the pipeline: {what}"));
             }

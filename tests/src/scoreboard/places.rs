@@ -214,7 +214,9 @@ fn change_all(seed: u64) -> Result<(), String> {
 fn refused(files: Files, witnessed: u64) -> Result<(), String> {
     let disk = disk_of(&files);
     match open(&disk, witnessed).map(|(opened, _)| opened.report) {
-        Err(OpenError::Read(ScanError::Corrupt { .. } | ScanError::BelowWitness { .. })) => {}
+        Err(OpenError::Read(
+            ScanError::Corrupt { .. } | ScanError::Missing { .. } | ScanError::BelowWitness { .. },
+        )) => {}
         other => return Err(format!("opened: {other:?}")),
     }
     if files_of(&disk) != files || disk.calls() != 0 {
@@ -222,7 +224,7 @@ fn refused(files: Files, witnessed: u64) -> Result<(), String> {
     }
     debug_assert!(files.contains_key(MARK) || witnessed > 0 || files.len() > 1);
     match scan(&FixedDisk::new(files), witnessed).map(|(report, _)| report) {
-        Err(ScanError::Corrupt { .. } | ScanError::BelowWitness { .. }) => Ok(()),
+        Err(ScanError::Corrupt { .. } | ScanError::Missing { .. } | ScanError::BelowWitness { .. }) => Ok(()),
         other => Err(format!("read: {other:?}")),
     }
 }

@@ -110,7 +110,8 @@ fn survives(disk: &SimStorage, model: &Model, subset: Option<u64>, again: bool) 
             drop(opened);
         }
         disk.power_cycle(subset);
-        return goes_on(disk, &model).map_err(|what| format!("power failed again at call {at} of the recovery: {what}"));
+        return goes_on(disk, &model)
+            .map_err(|what| format!("power failed again at call {at} of the recovery: {what}"));
     }
     goes_on(disk, model)
 }

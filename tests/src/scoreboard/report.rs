@@ -93,9 +93,9 @@ pub fn table(lines: &[(Check, Line)]) -> String {
 #[must_use]
 pub fn markdown(lines: &[(Check, Line)], full: bool) -> String {
     let (volume, command) = if full { ("full", "make scoreboard-full") } else { ("small", "make scoreboard") };
-    let (commit, machine, seed) = lines.first().map_or_else(Default::default, |(_, line)| {
-        (line.commit.clone(), line.machine.clone(), line.seed.to_string())
-    });
+    let (commit, machine, seed) = lines
+        .first()
+        .map_or_else(Default::default, |(_, line)| (line.commit.clone(), line.machine.clone(), line.seed.to_string()));
     let date = said("date", &["-u", "+%Y-%m-%d"]);
     let mut text = format!(
         "# Reliability scoreboard\n\n\

@@ -103,7 +103,11 @@ impl Expected {
         }
         let after = from.map_or(0, |from| usize::try_from(from.position.seq).unwrap_or(0));
         if found != self.model.records[after..] {
-            return Err(format!("{} records after seq {after}, {} were written", found.len(), self.model.records.len()));
+            return Err(format!(
+                "{} records after seq {after}, {} were written",
+                found.len(),
+                self.model.records.len()
+            ));
         }
         Ok(())
     }
@@ -136,7 +140,9 @@ fn recover(disk: &SimStorage, witnessed: u64) -> Result<(Option<Written>, Vec<Ke
 /// The place after the last durable record.
 fn position<W: Watcher>(disk: &WatchedDisk<W>, model: &Model) -> Result<Position, String> {
     let mut tail = Tail::new(disk.clone(), Position::START);
-    while tail.read(model.acked, &mut |_| Ok::<(), Infallible>(())).map_err(|error| error.to_string())? != TailStop::Reached {}
+    while tail.read(model.acked, &mut |_| Ok::<(), Infallible>(())).map_err(|error| error.to_string())?
+        != TailStop::Reached
+    {}
     Ok(tail.position())
 }
 
@@ -147,7 +153,8 @@ fn snapshot(
 ) -> Result<(), String> {
     let kills = &disk.watcher;
     let position = position(disk, &lock(&kills.expected).model)?;
-    let bytes = |random: &mut Random, most| (0..below(random, most)).map(|_| random.below(256).to_le_bytes()[0]).collect();
+    let bytes =
+        |random: &mut Random, most| (0..below(random, most)).map(|_| random.below(256).to_le_bytes()[0]).collect();
     let (note, body): (Vec<u8>, Vec<u8>) = (bytes(random, 80), bytes(random, 3_000));
     lock(&kills.expected).snapshots.push(Written { position, note: note.clone(), body: body.clone() });
     *lock(&kills.watching) = true;
@@ -198,7 +205,9 @@ fn damage_all(disk: &SimStorage, expected: &Expected, random: &mut Random) -> Re
         slots.iter().for_each(|slot| damage(&fork, slot, random));
         // Who reads the newer one first does not look at the body of the other.
         let found = recover(&fork, expected.model.acked)?.2.max(usize::from(slots == [older]));
-        expected.check_damaged(&fork, least, slots.len(), found).map_err(|what| format!("{slots:?} damaged: {what}"))?;
+        expected
+            .check_damaged(&fork, least, slots.len(), found)
+            .map_err(|what| format!("{slots:?} damaged: {what}"))?;
     }
     Ok(3)
 }

@@ -25,7 +25,8 @@ const PIPELINE_SYNCS: u64 = 40;
 pub(crate) fn run(run: &Run) -> Outcome {
     run.each(|seed| {
         for (forever, cut) in [(false, false), (false, true), (true, false), (true, true)] {
-            let context = |what| format!("sync {} fails, from then on {forever}, power cut {cut}: {what}", seed % SYNCS);
+            let context =
+                |what| format!("sync {} fails, from then on {forever}, power cut {cut}: {what}", seed % SYNCS);
             fail(seed, forever, cut).map_err(context)?;
         }
         pipeline::fail_sync(seed, seed % PIPELINE_SYNCS).map_err(|what| format!("the pipeline: {what}"))?;

@@ -52,7 +52,8 @@ fn tear(seed: u64) -> Result<(), String> {
     let (bytes, start, model) = journal(&mut Random(seed))?;
     for cut in start..bytes.len() {
         let whole = bytes[start..cut].is_empty();
-        check(&bytes[..cut], whole, &model, cut % OPENED_ONE_IN == 0).map_err(|what| format!("cut at {cut}: {what}"))?;
+        check(&bytes[..cut], whole, &model, cut % OPENED_ONE_IN == 0)
+            .map_err(|what| format!("cut at {cut}: {what}"))?;
     }
     let sectors: Vec<usize> = (start / SECTOR..bytes.len().div_ceil(SECTOR)).collect();
     for subset in 0..(1_usize << sectors.len()) - 1 {

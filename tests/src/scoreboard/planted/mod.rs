@@ -36,9 +36,9 @@ pub(crate) fn planted(bug: &str) -> bool {
 "#;
 
 pub(crate) fn run(run: &Run) -> Outcome {
-    let missing = [("git", "--version"), ("cargo", "--version"), ("timeout", "--version")]
-        .into_iter()
-        .find(|(program, argument)| !said(Command::new(program).arg(argument)).is_ok_and(|output| output.status.success()));
+    let missing = [("git", "--version"), ("cargo", "--version"), ("timeout", "--version")].into_iter().find(
+        |(program, argument)| !said(Command::new(program).arg(argument)).is_ok_and(|output| output.status.success()),
+    );
     if let Some((program, _)) = missing {
         return Outcome { skipped: Some(format!("{program} is not there to build a copy")), ..Outcome::default() };
     }
@@ -198,8 +198,7 @@ mod tests {
     fn a_bug_is_planted_behind_its_switch_and_other_text_stays() {
         let Bug { file, original, bug, name, .. } = &BUGS[0];
         let text = format!("before {original} after");
-        let expected =
-            format!("before {{ if crate::planted(\"{name}\") {{ {bug} }} else {{ {original} }} }} after");
+        let expected = format!("before {{ if crate::planted(\"{name}\") {{ {bug} }} else {{ {original} }} }} after");
         assert_eq!(plant(file, &text), expected);
         assert_eq!(plant("gateway/src/lib.rs", "untouched"), "untouched");
     }
