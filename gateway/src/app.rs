@@ -98,7 +98,7 @@ impl App {
 /// The answer to a command that was not refused. Deadlines that had come took effect before the command, so their
 /// events may stand before its own: who reads them must know its own by name. A refusal is always the last.
 fn accepted(ack: Ack) -> Result<Ack, ApiError> {
-    match ack.events.last() {
+    match ack.events().last() {
         Some(Event::Rejected(reason)) => Err((*reason).into()),
         _ => Ok(ack),
     }

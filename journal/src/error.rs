@@ -9,6 +9,8 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use crate::storage::is_full;
+
 /// A record that cannot be encoded; the group is unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum EncodeError {
@@ -33,9 +35,19 @@ pub enum EncodeError {
     },
 }
 
-/// A group that is not durable. After any of these the writer takes nothing more: restart from the journal.
+/// A group that is not durable. After any of these but [`NoSpace`](WriteError::NoSpace) the writer takes nothing more:
+/// restart from the journal.
 #[derive(Debug, Error)]
 pub enum WriteError {
+    /// There is no space for the next segment, and no file of the log was touched: free space, then commit the same
+    /// group again.
+    #[error("no space for the next segment {}", path.display())]
+    NoSpace {
+        /// The file of the next segment.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// The disk is full: free space, then restart.
     #[error("no space to {action} {} at offset {offset}", path.display())]
     Full {
@@ -66,9 +78,15 @@ pub enum WriteError {
 }
 
 impl WriteError {
+    /// Whether the writer goes on, and the same group may be committed again.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::NoSpace { .. })
+    }
+
     /// Wraps a failure of `action` on `path`.
     pub(crate) fn new(action: &'static str, path: PathBuf, offset: u64, source: io::Error) -> Self {
-        if source.kind() == io::ErrorKind::StorageFull {
+        if is_full(&source) {
             Self::Full { action, path, offset, source }
         } else {
             Self::Io { action, path, offset, source }

@@ -16,13 +16,14 @@
 //! | `retention` | which segments there are, and dropping old ones |
 //! | `mark` | the file that says the last stop was clean |
 //! | `storage`, `sim` | the calls made on a disk, and a simulated disk that breaks |
+//! | `crash` | named places at which a test kills the process |
 //!
 //! # Invariants
 //!
 //! - One writer, by an exclusive lock file; any number of readers, without the lock.
 //! - Groups are written one at a time, each synced before the next is written, and none spans two segments.
-//! - The first failed write or sync is the last: the writer poisons itself. Only a segment prepared ahead, of which
-//!   nothing is in the log yet, may fail to be made once.
+//! - The first failed write or sync is the last: the writer poisons itself. Only the next segment, of which nothing is in
+//!   the log yet, may fail to be made: for lack of space any number of times, otherwise once.
 //! - A torn tail is cut, anything else that is wrong is refused with file, offset and sequence.
 //! - A snapshot is an aid, never the truth: one that is damaged is replaced by the other or by the log.
 //!
@@ -34,6 +35,7 @@
 //! One limit is inherent in a single copy: bit rot inside the very last group after an unclean stop looks the same as
 //! a torn write. The `witnessed` sequence given to [`open()`] narrows it, a clean stop closes it.
 
+pub mod crash;
 mod decode;
 mod encoder;
 mod error;
@@ -60,10 +62,11 @@ pub use encoder::Encoder;
 pub use error::{Damage, EncodeError, OpenError, ScanError, SnapshotDamage, WriteError};
 pub use format::{GROUP_BYTES_MAX, PAYLOAD_BYTES_MAX, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
 pub use group::Group;
-pub use open::{Locked, Opened, Options, lock, lock_in, open, open_in};
+pub use open::{Locked, Opened, Options, lock, lock_in, open, open_in, starts_in};
 pub use position::Position;
 pub use recovery::Starts;
 pub use retention::{SegmentInfo, remove_segments_before, segments};
+pub use prepare::Next;
 pub use scan::{Record, Recovery, ScanOptions, scan, scan_in};
 pub use snapshot::{Checkpoint, DamagedSlot, NOTE_BYTES_MAX, Slot, SnapshotBody, SnapshotStore};
 pub use storage::{FileStorage, Storage, StorageFile};
@@ -73,7 +76,7 @@ pub use tree_head::{
     HEADS_NAME, HeadLog, HeadLogError, HeadSigner, HeadsRead, KeyFileError, NOTE_BYTES_MAX as HEAD_NOTE_BYTES_MAX, NoteError, TreeHead,
     VerifierKey, key_is_outside, read_heads, read_heads_in,
 };
-pub use writer::{Durable, Writer};
+pub use writer::{Durable, Room, Writer};
 
 /// Sequence number of an input, 1-based; 0 means "before the first".
 pub type Seq = u64;

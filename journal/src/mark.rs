@@ -16,6 +16,7 @@
 
 use std::io;
 
+use crate::crash_point;
 use crate::format::{VERSION, split_crc, u32_at, u64_at};
 use crate::storage::{Storage, StorageFile};
 
@@ -74,10 +75,16 @@ impl Mark {
     /// Makes this mark durable.
     pub(crate) fn write<S: Storage>(self, storage: &S) -> io::Result<()> {
         let file = storage.create(MARK_TEMP_NAME)?;
+        crash_point!("mark.created");
         file.write_all_at(&self.encode(), 0)?;
+        crash_point!("mark.written");
         file.sync_all()?;
+        crash_point!("mark.synced");
         storage.rename(MARK_TEMP_NAME, MARK_NAME)?;
-        storage.sync_dir()
+        crash_point!("mark.renamed");
+        storage.sync_dir()?;
+        crash_point!("mark.folder-synced");
+        Ok(())
     }
 }
 

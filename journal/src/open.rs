@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use crate::Seq;
+use crate::crash_point;
 use crate::encoder::Encoder;
 use crate::error::{OpenError, ScanError, WriteError};
 use crate::format::{
@@ -120,6 +121,18 @@ pub fn open_in<S: Storage, V>(
     take_lock(storage)?.open(options, Position::START, witnessed, visit)
 }
 
+/// [`Locked::starts`] beside a writer that may be at work.
+///
+/// # Errors
+///
+/// As [`Locked::starts`].
+pub fn starts_in<S: Storage>(storage: &S) -> Result<Starts, OpenError> {
+    let first_seqs = list_segments(storage)?;
+    let slots = SnapshotStore::new(storage.clone()).list();
+    let slots = slots.map_err(read_error(storage, "read the snapshots in", ""))?;
+    Ok(starts(slots, first_seqs.first().copied()))
+}
+
 fn take_lock<S: Storage, V>(storage: S) -> Result<Locked<S>, OpenError<V>> {
     storage.create_dir().map_err(read_error(&storage, "create", ""))?;
     let lock = storage.lock().map_err(read_error(&storage, "lock", "lock"))?;
@@ -139,9 +152,7 @@ impl<S: Storage> Locked<S> {
     ///
     /// The folder or a slot cannot be read, or holds a `.log` file that is no segment.
     pub fn starts(&self) -> Result<Starts, OpenError> {
-        let first_seqs = list_segments(&self.storage)?;
-        let slots = self.snapshots().list().map_err(read_error(&self.storage, "read the snapshots in", ""))?;
-        Ok(starts(slots, first_seqs.first().copied()))
+        starts_in(&self.storage)
     }
 
     /// Opens the journal for writing, creating it if there is none. Gives every durable record after `after` to `visit`
@@ -161,10 +172,13 @@ impl<S: Storage> Locked<S> {
         let bytes = options.check()?;
         let seen = self.snapshots().newest_seq().map_err(read_error(&self.storage, "read the snapshots in", ""))?;
         let Self { storage, lock } = self;
+        crash_point!("open.locked");
         let scan = ScanOptions { after, until: None, witnessed: witnessed.max(seen) };
         let (mut report, end) = walk(&storage, scan, visit)?;
 
+        crash_point!("open.read");
         remove_leftovers(&storage)?;
+        crash_point!("open.leftovers-synced");
         let active = if let Some(end) = &end {
             resume(&storage, end, report.clean, bytes)?
         } else {
@@ -202,6 +216,7 @@ fn remove_leftovers<S: Storage>(storage: &S) -> Result<(), WriteError> {
             }
             _ => {}
         }
+        crash_point!("open.leftover-removed");
     }
     storage.sync_dir().map_err(write_error(storage, "sync", "", 0))
 }
@@ -217,14 +232,18 @@ fn resume<S: Storage>(storage: &S, end: &LogEnd, clean: bool, bytes: u64) -> Res
         // before the restart. Writing the same bytes again makes them dirty, so that the sync below counts.
         if let Some(at) = end.last_group_at {
             rewrite(&file, at, end.end).map_err(fail("write again"))?;
+            crash_point!("open.group-rewritten");
         }
         // A torn group lies within the bytes of the largest one; other nonzero bytes may lie anywhere.
         let zero_to = end.file_bytes.min(end.end + GROUP_BYTES_MAX as u64).max(end.nonzero_end);
         write_zeros(&file, end.end, zero_to, &never).map_err(fail("cut the torn tail of"))?;
+        crash_point!("open.tail-zeroed");
     }
     let capacity = bytes.max(end.file_bytes);
     write_zeros(&file, end.file_bytes, capacity, &never).map_err(fail("fill with zeros"))?;
+    crash_point!("open.extended");
     file.sync_all().map_err(fail("sync"))?;
+    crash_point!("open.synced");
     Ok(Segment { file, first_seq: end.first_seq, end: end.end, capacity })
 }
 

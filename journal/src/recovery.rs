@@ -181,6 +181,63 @@ pub(crate) fn decide(evidence: &Evidence) -> Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::SnapshotDamage;
+    use crate::position::Position;
+
+    fn sound(seq: Seq) -> Slot {
+        Slot::Sound(Checkpoint::at(Position { seq, ..Position::START }))
+    }
+
+    fn damaged() -> Slot {
+        Slot::Damaged(DamagedSlot { path: "snapshot.1".into(), damage: SnapshotDamage::HeaderMagic })
+    }
+
+    /// Checks the candidates, by their sequence, and how many slots are reported.
+    fn check_starts(cases: &str, slots: [Slot; 2], first_seq: Option<Seq>, candidates: &[Seq], reported: usize) {
+        let found = starts(slots.clone(), first_seq);
+        let seqs: Vec<Seq> = found.candidates.iter().map(|checkpoint| checkpoint.position.seq).collect();
+        assert_eq!((seqs.as_slice(), found.damaged.len()), (candidates, reported), "cases {cases}: {slots:?}");
+    }
+
+    #[test]
+    fn each_condition_of_the_slots_gives_its_candidates() {
+        check_starts("1, 6", [Slot::Empty, Slot::Empty], Some(1), &[], 0);
+        check_starts("1, 6", [Slot::Empty, Slot::Empty], None, &[], 0);
+        check_starts("1, 2, 6", [Slot::Empty, damaged()], Some(1), &[], 1);
+        check_starts("2, 6", [damaged(), damaged()], Some(1), &[], 2);
+        check_starts("1, 3", [sound(7), Slot::Empty], Some(1), &[7], 0);
+        check_starts("2, 3", [damaged(), sound(7)], Some(1), &[7], 1);
+        check_starts("3", [sound(7), sound(9)], Some(1), &[9, 7], 0);
+        check_starts("3", [sound(9), sound(7)], Some(1), &[9, 7], 0);
+        check_starts("3", [sound(9), sound(7)], Some(8), &[9, 7], 0);
+        check_starts("3", [sound(9), Slot::Empty], None, &[9], 0);
+        check_starts("3, 4", [sound(9), sound(7)], Some(9), &[9], 0);
+        check_starts("3, 4", [sound(9), sound(7)], Some(10), &[9], 0);
+        check_starts("4, 6", [sound(9), sound(7)], Some(11), &[], 0);
+        check_starts("2, 4, 6", [sound(9), damaged()], Some(11), &[], 1);
+    }
+
+    #[test]
+    fn each_place_of_a_position_among_the_segments_gives_its_beginning() {
+        let check = |case: u8, first_seqs: &[Seq], after, beginning| {
+            assert_eq!(begin(first_seqs, after), beginning, "case {case}: {first_seqs:?} after {after}");
+        };
+        check(7, &[], 0, Beginning::Nowhere);
+        check(7, &[], 5, Beginning::Nowhere);
+        check(8, &[2], 0, Beginning::Missing { first_seq: 1, last_seq: 1 });
+        check(8, &[500, 600], 0, Beginning::Missing { first_seq: 1, last_seq: 499 });
+        check(8, &[500, 600], 300, Beginning::Missing { first_seq: 301, last_seq: 499 });
+        check(8, &[500, 600], 498, Beginning::Missing { first_seq: 499, last_seq: 499 });
+        check(9, &[1], 0, Beginning::Boundary { index: 0 });
+        check(9, &[1, 500], 499, Beginning::Boundary { index: 1 });
+        check(9, &[500, 600], 499, Beginning::Boundary { index: 0 });
+        check(9, &[u64::MAX], u64::MAX - 1, Beginning::Boundary { index: 0 });
+        check(10, &[1], 1, Beginning::Within { index: 0 });
+        check(10, &[1, 500, 600], 498, Beginning::Within { index: 0 });
+        check(10, &[1, 500, 600], 500, Beginning::Within { index: 1 });
+        check(10, &[500, 600], 9_000, Beginning::Within { index: 1 });
+        check(10, &[500], u64::MAX, Beginning::Within { index: 0 });
+    }
 
     const SOUND: Evidence =
         Evidence { last_seq: 7, fault: None, foreign_seq: None, later_seq: None, mark_agrees: None, witnessed: 7 };

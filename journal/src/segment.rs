@@ -1,11 +1,13 @@
 //! The segment being written: zero-filling, taking its name, appending, and its end at a clean stop.
 //!
 //! Invariants: a file gets its segment name only after its zeros and its header are synced; bytes after `end` are zero;
-//! an append is one write and one sync. No call is tried twice: the writer poisons itself on the first error.
+//! an append is one write and one sync. No call is tried twice: the writer poisons itself on the first error. The zeros
+//! are why an append needs no space: a full disk stops only the next segment (`prepare`).
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::crash_point;
 use crate::error::WriteError;
 use crate::format::{SEGMENT_HEADER_BYTES, SegmentHeader, segment_name};
 use crate::storage::{Storage, StorageFile};
@@ -34,22 +36,39 @@ impl<S: Storage> Segment<S> {
             let path = storage.path(name);
             move |source| WriteError::new(action, path, 0, source)
         };
+        crash_point!("rotate.begin");
         file.write_all_at(&header.encode(), 0).map_err(fail("write", NEXT_NAME))?;
+        crash_point!("rotate.header-written");
         file.sync_data().map_err(fail("sync", NEXT_NAME))?;
+        crash_point!("rotate.header-synced");
         storage.rename(NEXT_NAME, &name).map_err(fail("rename to", &name))?;
+        crash_point!("rotate.renamed");
         storage.sync_dir().map_err(fail("sync the folder of", &name))?;
+        crash_point!("rotate.folder-synced");
         Ok(Self { file, first_seq: header.first_seq, end: SEGMENT_HEADER_BYTES as u64, capacity })
+    }
+
+    /// Bytes left after the last group.
+    pub(crate) fn room(&self) -> u64 {
+        self.capacity - self.end
     }
 
     /// Whether `bytes` more fit.
     pub(crate) fn fits(&self, bytes: usize) -> bool {
-        self.end + bytes as u64 <= self.capacity
+        bytes as u64 <= self.room()
     }
 
     /// Writes `bytes` after the last group and syncs them.
+    ///
+    /// Through the page cache and not with `O_DIRECT | O_DSYNC`: that writes whole blocks, so it would pad every lone
+    /// command to 4 KiB, or write the durable sectors of the last block again, which a torn write could then damage. The
+    /// little time it saves on small groups is not worth either; large groups take the same.
     pub(crate) fn append(&mut self, storage: &S, bytes: &[u8]) -> Result<(), WriteError> {
+        crash_point!("append.begin");
         self.file.write_all_at(bytes, self.end).map_err(self.fail(storage, "write"))?;
+        crash_point!("append.written");
         self.file.sync_data().map_err(self.fail(storage, "sync"))?;
+        crash_point!("append.synced");
         self.end += bytes.len() as u64;
         Ok(())
     }
@@ -57,7 +76,10 @@ impl<S: Storage> Segment<S> {
     /// Cuts the zeros off, for a clean stop.
     pub(crate) fn trim(&self, storage: &S) -> Result<(), WriteError> {
         self.file.set_len(self.end).map_err(self.fail(storage, "cut"))?;
-        self.file.sync_all().map_err(self.fail(storage, "sync"))
+        crash_point!("close.trimmed");
+        self.file.sync_all().map_err(self.fail(storage, "sync"))?;
+        crash_point!("close.trim-synced");
+        Ok(())
     }
 
     fn fail(&self, storage: &S, action: &'static str) -> impl FnOnce(io::Error) -> WriteError {

@@ -5,7 +5,9 @@
 //! - Written bytes, lengths and names are volatile until the file, or the folder for names, is synced. A power cut drops
 //!   them; with a seed it keeps a random subset of the unsynced 512-byte sectors and a random prefix of the name changes.
 //! - Each changing call has a number, from 0. One [`Fault`] can be planned for one call: an error, a write that stops
-//!   half-way, a power cut.
+//!   half-way, a power cut. Others can come by chance ([`Chances`]).
+//! - The disk can be full ([`SimStorage::set_capacity`]): a write that would grow a file beyond what is left writes what
+//!   fits, and the next one fails. Names need no space, and a removed file gives its space back at once.
 //! - A sync that fails drops what it should have kept, as Linux does: the bytes are still read, and a later sync succeeds
 //!   without writing them.
 //!
@@ -27,8 +29,21 @@ pub enum Fault {
     Error(io::ErrorKind),
     /// A write keeps this many bytes and then fails for lack of space.
     Short(usize),
+    /// A write keeps this many bytes, at least one, and says so.
+    Partial(usize),
     /// The power goes before the call takes effect (a write reaches the volatile cache); every later call fails.
     PowerCut,
+}
+
+/// Faults that come by chance: how many of a thousand calls have each. Together at most 1,000.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Chances {
+    /// Any changing call fails.
+    pub error: u64,
+    /// A write keeps some of its bytes and says so.
+    pub partial: u64,
+    /// A write is interrupted before it has begun.
+    pub interrupted: u64,
 }
 
 /// A simulated folder; clones are the same folder.
@@ -60,6 +75,9 @@ struct Disk {
     calls: u64,
     syncs: u64,
     plan: Option<(u64, Fault)>,
+    chances: Option<(Random, Chances)>,
+    /// Bytes of all files together; none is no limit.
+    capacity: Option<usize>,
     off: bool,
     locked: bool,
 }
@@ -72,6 +90,18 @@ struct Inode {
     dirty: BTreeSet<usize>,
 }
 
+impl Fault {
+    /// What a call says to which this happens.
+    fn result(self) -> io::Result<()> {
+        match self {
+            Self::Error(kind) => Err(kind.into()),
+            Self::Short(_) => Err(io::ErrorKind::StorageFull.into()),
+            Self::Partial(_) => Ok(()),
+            Self::PowerCut => Err(io::Error::other("power cut")),
+        }
+    }
+}
+
 impl SimStorage {
     /// An empty folder.
     #[must_use]
@@ -79,16 +109,32 @@ impl SimStorage {
         Self::default()
     }
 
-    /// A copy of the disk as it is, unlocked and without a planned fault.
+    /// A copy of the disk as it is, as large, unlocked and without faults to come.
     #[must_use]
     pub fn fork(&self) -> Self {
-        let disk = Disk { plan: None, locked: false, ..self.disk().clone() };
+        let disk = Disk { plan: None, chances: None, locked: false, ..self.disk().clone() };
         Self { disk: Arc::new(Mutex::new(disk)) }
     }
 
     /// Plans a fault at the changing call with this number.
     pub fn plan(&self, call: u64, fault: Fault) {
         self.disk().plan = Some((call, fault));
+    }
+
+    /// Lets faults come by chance from now on, the same ones for the same seed and calls.
+    pub fn set_chances(&self, seed: u64, chances: Chances) {
+        self.disk().chances = Some((Random(seed), chances));
+    }
+
+    /// Makes the disk as large as this many bytes; what is on it stays, even if it is more.
+    pub fn set_capacity(&self, bytes: usize) {
+        self.disk().capacity = Some(bytes);
+    }
+
+    /// Bytes of all files together.
+    #[must_use]
+    pub fn used(&self) -> usize {
+        self.disk().used()
     }
 
     /// Changing calls so far.
@@ -103,7 +149,7 @@ impl SimStorage {
         self.disk().syncs
     }
 
-    /// Cuts the power and turns it on again; without a seed everything unsynced is lost.
+    /// Cuts the power and turns it on again, without faults to come; without a seed everything unsynced is lost.
     pub fn power_cycle(&self, seed: Option<u64>) {
         let mut disk = self.disk();
         let mut random = seed.map(Random);
@@ -119,6 +165,7 @@ impl SimStorage {
         disk.names = disk.durable_names.clone();
         disk.off = false;
         disk.plan = None;
+        disk.chances = None;
     }
 
     /// The bytes of a file as they are read now.
@@ -162,23 +209,45 @@ impl SimStorage {
 impl Disk {
     /// Counts a changing call and lets the planned fault happen.
     fn call(&mut self) -> io::Result<()> {
-        match self.fault() {
-            None => Ok(()),
-            Some(Fault::Error(kind)) => Err(kind.into()),
-            Some(Fault::Short(_)) => Err(io::ErrorKind::StorageFull.into()),
-            Some(Fault::PowerCut) => Err(io::Error::other("power cut")),
-        }
+        self.fault(0).map_or(Ok(()), Fault::result)
     }
 
-    fn fault(&mut self) -> Option<Fault> {
+    /// What happens at the next changing call, which writes `bytes`.
+    fn fault(&mut self, bytes: usize) -> Option<Fault> {
         if self.off {
             return Some(Fault::PowerCut);
         }
         let call = self.calls;
         self.calls += 1;
-        let (_, fault) = self.plan.filter(|&(planned, _)| planned == call)?;
-        self.off = fault == Fault::PowerCut;
-        Some(fault)
+        if let Some((_, fault)) = self.plan.filter(|&(planned, _)| planned == call) {
+            self.off = fault == Fault::PowerCut;
+            return Some(fault);
+        }
+        self.chance(bytes as u64)
+    }
+
+    fn chance(&mut self, bytes: u64) -> Option<Fault> {
+        let (random, Chances { error, partial, interrupted }) = self.chances.as_mut()?;
+        let drawn = random.below(1_000);
+        if drawn < *error {
+            Some(Fault::Error(io::ErrorKind::Other))
+        } else if bytes > 0 && drawn < *error + *partial {
+            Some(Fault::Partial(1 + usize::try_from(random.below(bytes)).unwrap_or(0)))
+        } else if bytes > 0 && drawn < *error + *partial + *interrupted {
+            Some(Fault::Error(io::ErrorKind::Interrupted))
+        } else {
+            None
+        }
+    }
+
+    fn used(&self) -> usize {
+        self.names.values().map(|&inode| self.inodes[inode].bytes.len()).sum()
+    }
+
+    /// How many bytes can be written at `offset` of a file before the disk is full.
+    fn room(&self, inode: usize, offset: usize) -> usize {
+        let free = self.capacity.map_or(usize::MAX, |capacity| capacity.saturating_sub(self.used()));
+        self.inodes[inode].bytes.len().saturating_add(free).saturating_sub(offset)
     }
 
     fn sync(&mut self, inode: usize) -> io::Result<()> {
@@ -206,6 +275,9 @@ impl Disk {
 
 impl Inode {
     fn write(&mut self, bytes: &[u8], offset: usize) {
+        if bytes.is_empty() {
+            return;
+        }
         let end = offset + bytes.len();
         if self.bytes.len() < end {
             self.bytes.resize(end, 0);
@@ -339,23 +411,22 @@ impl StorageFile for SimFile {
         Ok(count)
     }
 
-    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
         let mut disk = lock(&self.disk);
+        let offset = index(offset)?;
         let was_off = disk.off;
-        let fault = disk.fault();
+        let fault = disk.fault(bytes.len());
         let kept = match fault {
             None => bytes.len(),
             Some(Fault::PowerCut) if !was_off => bytes.len(),
             Some(Fault::Short(kept)) => kept.min(bytes.len()),
+            Some(Fault::Partial(kept)) => kept.max(1).min(bytes.len()),
             Some(Fault::Error(_) | Fault::PowerCut) => 0,
         };
-        disk.inodes[self.inode].write(&bytes[..kept], index(offset)?);
-        match fault {
-            None => Ok(()),
-            Some(Fault::Error(kind)) => Err(kind.into()),
-            Some(Fault::Short(_)) => Err(io::ErrorKind::StorageFull.into()),
-            Some(Fault::PowerCut) => Err(io::Error::other("power cut")),
-        }
+        let fits = kept.min(disk.room(self.inode, offset));
+        disk.inodes[self.inode].write(&bytes[..fits], offset);
+        fault.map_or(Ok(()), Fault::result)?;
+        if fits == 0 { Err(io::ErrorKind::StorageFull.into()) } else { Ok(fits) }
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {

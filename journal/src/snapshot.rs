@@ -237,6 +237,12 @@ impl Slot {
 }
 
 impl Checkpoint {
+    /// A checkpoint without a body, for tests of who decides about them.
+    #[cfg(test)]
+    pub(crate) fn at(position: Position) -> Self {
+        Self { position, note: Vec::new(), body_bytes: 0, slot: 0, body_crc: 0 }
+    }
+
     /// The header with the note and its padding.
     fn encode(&self) -> Vec<u8> {
         let mut bytes = vec![0; HEADER_BYTES];

@@ -1,7 +1,8 @@
 //! The calls that the journal makes on a folder of a disk, and the real disk behind them.
 //!
 //! The trait exists so that a simulated disk can fail at each call (`sim`). It holds no policy: what is synced when is
-//! decided by its callers. Files are named relative to the folder; no call here retries a sync.
+//! decided by its callers. Files are named relative to the folder. No call here tries a failed one again; a call that a
+//! signal interrupted has not failed, and is made again: a write here, a sync in the standard library.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
@@ -85,12 +86,32 @@ pub trait StorageFile: Send + std::fmt::Debug + 'static {
     ///
     /// The system refused.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
-    /// Writes all of `bytes` at `offset`.
+    /// Writes some of `bytes` at `offset` and says how many.
+    ///
+    /// # Errors
+    ///
+    /// [`Interrupted`](io::ErrorKind::Interrupted): nothing was written, by no fault of the disk. Others: the system
+    /// refused.
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize>;
+    /// Writes all of `bytes` at `offset`, in as many writes as it takes.
     ///
     /// # Errors
     ///
     /// Some or none of the bytes were written.
-    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+    fn write_all_at(&self, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
+        while !bytes.is_empty() {
+            match self.write_at(bytes, offset) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => {
+                    bytes = &bytes[count..];
+                    offset += count as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
     /// Cuts or extends the file.
     ///
     /// # Errors
@@ -109,6 +130,19 @@ pub trait StorageFile: Send + std::fmt::Debug + 'static {
     ///
     /// They may be lost, even if a later sync succeeds.
     fn sync_all(&self) -> io::Result<()>;
+}
+
+/// Whether the disk, or the quota on it, is full: what failed may work once space is freed.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+/// Removes a file that may not be there.
+pub(crate) fn remove_if_there<S: Storage>(storage: &S, name: &str) -> io::Result<()> {
+    match storage.remove(name) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// A folder of the file system.
@@ -189,8 +223,8 @@ impl StorageFile for File {
         FileExt::read_at(self, buffer, offset)
     }
 
-    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        FileExt::write_all_at(self, bytes, offset)
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        FileExt::write_at(self, bytes, offset)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {

@@ -1,22 +1,26 @@
 //! Makes groups durable: one write and one sync each.
 //!
 //! Invariants: groups are committed in the order they were encoded, without a gap; a [`Durable`] exists only after a
-//! successful sync; the first failure is the last call that touches a file. The writer never waits for a reader; whether
-//! to stop the process after a failure is its owner's decision.
+//! successful sync; the first failure of a call on a file of the log is the last call that touches a file. The writer
+//! never waits for a reader; whether to stop the process after a failure is its owner's decision.
 //!
 //! The writer retries no call on a file of the log. Only the next segment, which holds nothing yet, is made anew if it
-//! could not be made ahead (`prepare`); its header, its name and the folder's sync at the rotation are tried once.
+//! could not be made (`prepare`); its header, its name and the folder's sync at the rotation are tried once.
+//!
+//! A full disk stops nothing at once: the rest of the active segment is there already. [`Writer::room`] says how much
+//! that is, so that the owner can stop taking commands while what it has taken still fits. If it takes more than that,
+//! [`WriteError::NoSpace`] says so before anything is touched, and the same group is committed again later.
 
 use std::fmt;
-use std::io;
 
+use crate::crash_point;
 use crate::error::WriteError;
 use crate::format::{SegmentHeader, segment_name};
 use crate::group::Group;
 use crate::mark::{MARK_NAME, Mark};
-use crate::prepare::Preparer;
+use crate::prepare::{Next, Preparer, Unprepared};
 use crate::segment::{NEXT_NAME, Segment};
-use crate::storage::{FileStorage, Storage};
+use crate::storage::{FileStorage, Storage, remove_if_there};
 
 /// Proof that everything up to [`seq`](Durable::seq) survived a successful sync. Only a [`Writer`] makes one.
 #[derive(Clone, Copy, Debug)]
@@ -36,6 +40,15 @@ impl Durable {
     pub fn covers(self, seq: u64) -> bool {
         seq <= self.seq
     }
+}
+
+/// What a writer can take before it needs space on the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Bytes left in the active segment. A group of at most so many needs no space.
+    pub bytes: u64,
+    /// Where the segment after it stands.
+    pub next: Next,
 }
 
 /// The only writer of a journal, made by [`crate::open()`]. Dropping it without [`close`](Writer::close) is an unclean
@@ -67,7 +80,7 @@ pub(crate) struct Start<S: Storage> {
 
 impl<S: Storage> Writer<S> {
     pub(crate) fn new(start: Start<S>) -> Self {
-        let Start { storage, active, segment_bytes, chain, durable_seq, bytes_written, preparer, lock } = start;
+        let Start { storage, active, segment_bytes, chain, durable_seq, bytes_written, mut preparer, lock } = start;
         preparer.order();
         Self {
             storage,
@@ -86,8 +99,13 @@ impl<S: Storage> Writer<S> {
     ///
     /// # Errors
     ///
-    /// The group is not durable, and after a restart it may be there whole or not at all. The writer is poisoned: every
-    /// later call returns [`WriteError::Poisoned`] without touching a file.
+    /// The group is not durable.
+    ///
+    /// [`WriteError::NoSpace`]: no file of the log was touched and the writer goes on; the same group may be committed
+    /// again, any number of times. Each try may write a whole segment before it finds the disk full.
+    ///
+    /// Any other: after a restart the group may be there whole or not at all. The writer is poisoned: every later call
+    /// returns [`WriteError::Poisoned`] without touching a file.
     ///
     /// # Panics
     ///
@@ -103,16 +121,25 @@ impl<S: Storage> Writer<S> {
 
         // Before the attempt: a failed sync may have dropped the pages, so what follows it must never be tried.
         self.poisoned = true;
-        if !self.active.fits(group.bytes.len()) {
-            self.rotate()?;
-        }
-        self.active.append(&self.storage, &group.bytes)?;
-        self.poisoned = false;
+        let written = self.write(&group.bytes);
+        self.poisoned = written.as_ref().is_err_and(|error| !error.is_retryable());
+        written?;
 
         self.chain = group.chain_after;
         self.durable_seq = group.last_seq();
         self.bytes_written += group.bytes.len() as u64;
         Ok(Durable { seq: self.durable_seq })
+    }
+
+    /// What can be committed before space is needed. Never waits and writes nothing itself; while [`Next::Full`] it has
+    /// the next segment tried again by its thread, so call it as often as that is worth trying. A journal that prepares
+    /// nothing ahead ([`crate::Options::prepare_ahead`]) learns of a full disk, and of its end, by committing.
+    pub fn room(&mut self) -> Room {
+        let next = self.preparer.poll();
+        if !self.poisoned {
+            self.preparer.retry();
+        }
+        Room { bytes: self.active.room(), next }
     }
 
     /// The last sequence known to be durable; 0 before the first.
@@ -139,28 +166,34 @@ impl<S: Storage> Writer<S> {
         }
         // Its thread may be writing the file that is removed here.
         drop(preparer);
+        crash_point!("close.begin");
         let fail = |action, name: &str, offset| {
             let path = storage.path(name);
             move |source| WriteError::new(action, path, offset, source)
         };
-        match storage.remove(NEXT_NAME) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(fail("remove", NEXT_NAME, 0)(error));
-            }
-            _ => {}
-        }
+        remove_if_there(&storage, NEXT_NAME).map_err(fail("remove", NEXT_NAME, 0))?;
+        crash_point!("close.next-removed");
         active.trim(&storage)?;
         let mark = Mark { last_seq: durable_seq, first_seq: active.first_seq, length: active.end, chain };
         mark.write(&storage).map_err(fail("write", MARK_NAME, 0))
     }
 
+    /// Appends to the active segment, or to a new one if there is no room.
+    fn write(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
+        if !self.active.fits(bytes.len()) {
+            self.rotate()?;
+        }
+        self.active.append(&self.storage, bytes)
+    }
+
     /// Goes on in a new segment; the old one keeps its unused zeros. The segment may have failed to be prepared hours
     /// ago, which counts only if it fails again now.
     fn rotate(&mut self) -> Result<(), WriteError> {
-        let file = self
-            .preparer
-            .take()
-            .map_err(|source| WriteError::new("prepare", self.storage.path(NEXT_NAME), 0, source))?;
+        let path = || self.storage.path(NEXT_NAME);
+        let file = self.preparer.take().map_err(|unprepared| match unprepared {
+            Unprepared::NoSpace(source) => WriteError::NoSpace { path: path(), source },
+            Unprepared::Unmade(source) | Unprepared::Unsynced(source) => WriteError::new("prepare", path(), 0, source),
+        })?;
         let header = SegmentHeader { first_seq: self.durable_seq + 1, chain: self.chain };
         self.active = Segment::begin(&self.storage, file, header, self.segment_bytes)?;
         self.bytes_written += self.active.end;

@@ -7,7 +7,7 @@ use crate::fold::Fold;
 use crate::store::{StoreError, Views};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use gollem_journal::{ScanError, ScanOptions};
-use gollem_sequencer::{FeedBatch, ReplayError, Replica, Status};
+use gollem_sequencer::{Released, ReplayError, Replica, Status};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
@@ -74,7 +74,7 @@ impl Projector {
     /// When the store cannot be read or the thread cannot start.
     pub fn start(
         store: Arc<Views>,
-        feed: Receiver<FeedBatch>,
+        feed: Receiver<Arc<Released>>,
         status: Status,
         journal_dir: PathBuf,
     ) -> Result<Projector, StoreError> {
@@ -104,7 +104,7 @@ impl Projector {
 
 fn run(
     views: &Views,
-    feed: &Receiver<FeedBatch>,
+    feed: &Receiver<Arc<Released>>,
     status: &Status,
     journal_dir: PathBuf,
     watermark: &watch::Sender<u64>,

@@ -81,8 +81,8 @@ impl Failure {
                     advice: advice_for(damage),
                 })
             }
-            ScanError::Missing { path, first_seq, last_seq } => Failure::Damaged(Finding {
-                file: Some(path),
+            ScanError::Missing { first_seq, last_seq, .. } => Failure::Damaged(Finding {
+                file: None,
                 offset: None,
                 seq: first_seq,
                 sound_seq,

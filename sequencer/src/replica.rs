@@ -31,6 +31,11 @@ impl Replica {
         Replica { engine: Engine::with_capacity(capacity), events: Events::new() }
     }
 
+    /// A replica that goes on from that state.
+    pub fn new(engine: Engine) -> Replica {
+        Replica { engine, events: Events::new() }
+    }
+
     /// Applies the next record and returns its events.
     ///
     /// # Errors

@@ -1,18 +1,22 @@
 //! Starting, watching and stopping the pipeline.
 
 use crate::batch::Batch;
-use crate::clock::Clock;
+use crate::clock::{Clock, TimeSource};
 use crate::committer::Committer;
 use crate::feed::Feed;
 use crate::ingress::Ingress;
 use crate::matcher::Matcher;
+use crate::port::OpenPorts;
+use crate::released::Pool;
 use crate::replica::{ReplayError, Replica};
+use crate::stages::Stages;
+use crate::status::{Running, Shared, Status};
+use crate::watermark::{Witness, Witnesses};
 use crossbeam_channel::bounded;
 use gollem_engine::{Capacity, Engine, Event, Timestamp};
-use gollem_journal::{Durable, FileStorage, OpenError, Recovery, Storage, WriteError};
+use gollem_journal::{FileStorage, OpenError, Recovery, Storage, WriteError};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::thread::{Builder, JoinHandle};
 
 /// Memory set aside at the start, so that the matcher does not grow its tables in the middle of a rush: address space
@@ -42,80 +46,23 @@ pub struct Options {
     pub queue_commands_max: usize,
     /// Where the matcher thread runs.
     pub pinning: Pinning,
+    /// Where the time comes from.
+    pub time: TimeSource,
+    /// Who, besides the local disk, has to confirm inputs before anything leaves.
+    pub witnesses: Vec<Witness>,
 }
 
 impl Options {
     /// The defaults for a journal in that folder.
     pub fn new(journal_dir: PathBuf) -> Options {
         let journal = gollem_journal::Options::default();
-        Options { journal_dir, journal, queue_commands_max: 8_192, pinning: Pinning::Auto }
-    }
-}
-
-/// Whether commands are accepted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Health {
-    /// Yes.
-    Running = 0,
-    /// No: a write or sync failed. Reads go on; only a restart helps.
-    JournalFailed = 1,
-    /// No: stopped.
-    Stopped = 2,
-}
-
-/// What the threads publish about themselves.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    durable_seq: AtomicU64,
-    journal_bytes: AtomicU64,
-    health: AtomicU8,
-}
-
-impl Shared {
-    pub(crate) fn advance(&self, durable: Durable, journal_bytes: u64) {
-        self.journal_bytes.store(journal_bytes, Ordering::Relaxed);
-        self.durable_seq.store(durable.seq(), Ordering::Release);
-    }
-
-    pub(crate) fn set_health(&self, health: Health) {
-        self.health.store(health as u8, Ordering::Release);
-    }
-}
-
-/// Held by each thread: however a thread ends, by a panic too, the pipeline no longer counts as running.
-#[derive(Debug)]
-struct Running(Arc<Shared>);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // A journal that failed stays so.
-        let (running, stopped) = (Health::Running as u8, Health::Stopped as u8);
-        let _before = self.0.health.compare_exchange(running, stopped, Ordering::AcqRel, Ordering::Acquire);
-    }
-}
-
-/// A view of the pipeline's progress; clone it freely.
-#[derive(Clone, Debug)]
-pub struct Status(Arc<Shared>);
-
-impl Status {
-    /// Everything up to this input is on disk.
-    pub fn durable_seq(&self) -> u64 {
-        self.0.durable_seq.load(Ordering::Acquire)
-    }
-
-    /// Bytes of the journal's records and headers; zeros written ahead are not counted.
-    pub fn journal_bytes(&self) -> u64 {
-        self.0.journal_bytes.load(Ordering::Relaxed)
-    }
-
-    /// Whether commands are accepted.
-    pub fn health(&self) -> Health {
-        match self.0.health.load(Ordering::Acquire) {
-            0 => Health::Running,
-            1 => Health::JournalFailed,
-            _ => Health::Stopped,
+        Options {
+            journal_dir,
+            journal,
+            queue_commands_max: 8_192,
+            pinning: Pinning::Auto,
+            time: TimeSource::System,
+            witnesses: Vec::new(),
         }
     }
 }
@@ -126,6 +73,9 @@ pub enum StartError {
     /// The journal cannot be opened; its error says what to do.
     #[error(transparent)]
     Journal(#[from] OpenError<ReplayError>),
+    /// A histogram of two digits could not be made.
+    #[error(transparent)]
+    Histogram(#[from] hdrhistogram::CreationError),
     /// The operating system refused a thread.
     #[error("a thread could not be started: {0}")]
     Thread(std::io::Error),
@@ -195,28 +145,33 @@ impl Sequencer {
             Ok(())
         })?;
         let recovery = opened.report;
-        let shared = Arc::new(Shared {
-            durable_seq: AtomicU64::new(recovery.last_seq),
-            journal_bytes: AtomicU64::new(opened.writer.bytes_written()),
-            health: AtomicU8::new(Health::Running as u8),
-        });
+        let shared = Arc::new(Shared::new(recovery.last_seq, opened.writer.bytes_written(), Stages::new()?));
         let (ingress, intake) = Ingress::new(options.queue_commands_max);
         // Each channel can hold every batch there is, so no send ever blocks.
         let (to_committer, from_matcher) = bounded(2);
         let (to_matcher, from_committer) = bounded(2);
-        let matcher = Matcher {
+        let mut matcher = Matcher {
             engine: replica.into_engine(),
             encoder: opened.encoder,
-            clock: Clock::starting_at(Timestamp(recovery.last_time_ns)),
+            clock: Clock::starting_at(Timestamp(recovery.last_time_ns), options.time.clone()),
             intake,
+            door: ingress.door(),
             to_committer,
             from_committer,
             open: Batch::default(),
             spare: Some(Batch::default()),
             stopping: false,
         };
-        let committer =
-            Committer { writer: opened.writer, from_matcher, to_matcher, feed, shared: Arc::clone(&shared) };
+        let committer = Committer {
+            writer: opened.writer,
+            from_matcher,
+            to_matcher,
+            feed,
+            ports: OpenPorts(ingress.ports()),
+            witnesses: Witnesses(options.witnesses.clone()),
+            pool: Pool::default(),
+            shared: Arc::clone(&shared),
+        };
         let core = core_to_pin(options.pinning);
         let (matcher_runs, committer_runs) = (Running(Arc::clone(&shared)), Running(Arc::clone(&shared)));
         let matcher = spawn("matcher", move || {
@@ -226,7 +181,8 @@ impl Sequencer {
             {
                 tracing::warn!(core = core.id, "the matcher could not be pinned to its core");
             }
-            matcher.run()
+            matcher.run();
+            matcher.engine
         })?;
         let committer = spawn("committer", move || {
             let _runs = committer_runs;
@@ -259,7 +215,7 @@ impl Sequencer {
         let engine = self.matcher.join().map_err(|_| StopError::Panicked("matcher"))?;
         let closed = self.committer.join().map_err(|_| StopError::Panicked("committer"))?;
         closed?;
-        Ok(Stopped { engine, journal_bytes: self.shared.journal_bytes.load(Ordering::Relaxed) })
+        Ok(Stopped { engine, journal_bytes: self.shared.journal_bytes() })
     }
 }
 

@@ -4,8 +4,9 @@
 use std::io::ErrorKind;
 
 use super::{Model, append_works, big, open, scan};
-use crate::WriteError;
-use crate::sim::{Fault, SimStorage};
+use crate::sim::{Chances, Fault, SimStorage};
+use crate::storage::Storage;
+use crate::{Group, Opened, WriteError};
 
 #[test]
 fn a_sync_that_fails_once_is_not_tried_again_and_the_restart_keeps_what_it_reads() {
@@ -66,19 +67,35 @@ fn a_full_disk_stops_the_writer_at_any_byte_of_a_group_and_the_restart_yields_th
     }
 }
 
+/// Asserts that the writer takes nothing more, and makes no call any more: no second sync above all.
+pub(crate) fn assert_poisoned(storage: &SimStorage, opened: &mut Opened<SimStorage>, context: &str) {
+    let (calls, syncs) = (storage.calls(), storage.syncs());
+    let mut group = Group::new();
+    opened.encoder.push(&mut group, u64::MAX, |bytes| bytes.push(1)).unwrap();
+    opened.encoder.seal(&mut group);
+    for _ in 0..3 {
+        assert!(matches!(opened.writer.commit(&group), Err(WriteError::Poisoned)), "{context}");
+        opened.writer.room();
+    }
+    assert_eq!((storage.calls(), storage.syncs()), (calls, syncs), "{context}: nothing is tried after the failure");
+}
+
 /// Opens, commits and closes twice, with rotations; stops at the first error.
 pub(crate) fn workload(storage: &SimStorage, model: &mut Model) -> Option<()> {
     let big = big();
-    let (mut opened, _) = open(storage).ok()?;
-    for sizes in [&[10, 600][..], &big, &[40], &big, &[7, 7, 7]] {
-        model.commit(&mut opened, sizes).ok()?;
+    for groups in [&[&[10, 600][..], &big, &[40], &big, &[7, 7, 7]][..], &[&[1, 2, 3], &big, &[900, 1]]] {
+        let (mut opened, _) = open(storage).ok()?;
+        for sizes in groups {
+            if let Err(error) = model.commit(&mut opened, sizes) {
+                if !error.is_retryable() {
+                    assert_poisoned(storage, &mut opened, "workload");
+                }
+                return None;
+            }
+        }
+        opened.writer.close().ok()?;
     }
-    opened.writer.close().ok()?;
-    let (mut opened, _) = open(storage).ok()?;
-    for sizes in [&[1, 2, 3][..], &big, &[900, 1]] {
-        model.commit(&mut opened, sizes).ok()?;
-    }
-    opened.writer.close().ok()
+    Some(())
 }
 
 #[test]
@@ -87,16 +104,33 @@ fn an_error_at_any_call_loses_nothing_acknowledged() {
     assert_eq!(workload(&sound, &mut Model::default()), Some(()));
     for call in 0..sound.calls() {
         for fault in [Fault::Error(ErrorKind::Other), Fault::Short(300)] {
-            for power_cut in [false, true] {
-                let storage = SimStorage::new();
-                storage.plan(call, fault);
-                let mut model = Model::default();
-                assert_eq!(workload(&storage, &mut model), None, "call {call} does not hide {fault:?}");
-                if power_cut {
-                    storage.power_cycle(None);
+            let failed = SimStorage::new();
+            failed.plan(call, fault);
+            let mut model = Model::default();
+            assert_eq!(workload(&failed, &mut model), None, "call {call} does not hide {fault:?}");
+            for power_cut in [None, Some(None), Some(Some(call))] {
+                let storage = failed.fork();
+                if let Some(seed) = power_cut {
+                    storage.power_cycle(seed);
                 }
-                append_works(&storage, &model, &format!("{fault:?} at call {call}, power cut: {power_cut}"));
+                append_works(&storage, &model, &format!("{fault:?} at call {call}, power cut: {power_cut:?}"));
             }
+        }
+    }
+}
+
+#[test]
+fn a_write_that_is_interrupted_or_stops_half_way_goes_on() {
+    let sound = SimStorage::new();
+    assert_eq!(workload(&sound, &mut Model::default()), Some(()));
+    for seed in 0..10 {
+        let storage = SimStorage::new();
+        storage.set_chances(seed, Chances { error: 0, partial: 300, interrupted: 400 });
+        assert_eq!(workload(&storage, &mut Model::default()), Some(()), "seed {seed}");
+        assert!(storage.calls() > 2 * sound.calls(), "seed {seed}: {} calls", storage.calls());
+        storage.power_cycle(None);
+        for name in sound.list().unwrap() {
+            assert!(storage.get(&name) == sound.get(&name), "seed {seed}: {name} differs");
         }
     }
 }

@@ -1,19 +1,10 @@
 //! Promise: segments and records that are lost, swapped, repeated, misplaced or half made are found, and a mark of a
 //! clean stop excuses nothing.
 
-use super::{FIRST, Model, big, journal, open, open_witnessed, scan};
+use super::{FIRST, big, four_segments, journal, open, open_witnessed, scan};
 use crate::format::{RecordHeader, SEGMENT_BYTES_MIN, segment_name};
 use crate::sim::SimStorage;
 use crate::{Damage, OpenError, Options, ScanError, open_in};
-
-/// Four segments, of which the last is small.
-fn four_segments(clean: bool) -> (SimStorage, Model, Vec<String>) {
-    let big = big();
-    let (storage, model) = journal(&[&[7], &big, &big, &big, &big, &[3, 4]], clean);
-    let names = [1, 19, 36, 53].map(segment_name).to_vec();
-    names.iter().for_each(|name| assert!(storage.get(name).is_some(), "{name}"));
-    (storage, model, names)
-}
 
 fn assert_corrupt(storage: &SimStorage, context: &str) -> Damage {
     let before: Vec<_> = [FIRST, "clean"].map(|name| storage.get(name)).to_vec();

@@ -64,7 +64,7 @@ impl Market {
         for _ in 0..count {
             let command = self.next();
             let ack = sequencer.ingress().submit(command).unwrap().wait().unwrap();
-            for event in &ack.events {
+            for event in ack.events() {
                 match event {
                     Event::OrderAccepted(order) => self.orders.push((order.account, order.id)),
                     Event::Traded(trade) => self.contracts.push(trade.contract),

@@ -107,7 +107,7 @@ fn a_refused_command_is_answered_with_its_reason_and_journaled() {
     let sequencer = start(dir.path());
     let order = commands(1).pop().unwrap();
     let ack = sequencer.ingress().submit(order).unwrap().wait().unwrap();
-    assert_eq!(ack.events, [Event::Rejected(RejectReason::UnknownAccount)]);
+    assert_eq!(ack.events(), [Event::Rejected(RejectReason::UnknownAccount)]);
     sequencer.stop().unwrap();
     assert_eq!(replay(dir.path()).last_seq(), 1);
 }

@@ -1,0 +1,118 @@
+//! Promise: a process killed at any crash point of the journal, the first time it passes there or a later one, loses
+//! nothing it had acknowledged; whoever opens the journal next finds whole groups only, and goes on. Every point fires.
+//!
+//! The test starts itself again as the process that is killed, which says on its standard output what was acknowledged.
+
+#![cfg(feature = "crash-points")]
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+use std::convert::Infallible;
+use std::io::Write;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use gollem_journal::crash::CRASH_POINTS;
+use gollem_journal::{Group, Opened, Options, Recovery, SEGMENT_BYTES_MIN, open};
+
+const DIR: &str = "GOLLEM_TEST_CRASH_DIR";
+const TARGET: &str = "GOLLEM_CRASH_AT";
+const ACKNOWLEDGED: &str = "acknowledged ";
+const SIGKILL: i32 = 9;
+const SIGABRT: i32 = 6;
+/// Records of every group.
+const GROUP: u64 = 3;
+
+/// Opens the journal and checks that it holds whole groups, each record where it belongs.
+fn open_checked(dir: &Path, prepare_ahead: bool) -> (Opened, u64) {
+    let options = Options { segment_bytes: SEGMENT_BYTES_MIN, prepare_ahead };
+    let mut last = 0_u64;
+    let opened = open(dir, &options, 0, &mut |record| {
+        last += 1;
+        assert_eq!((record.seq, &record.payload[..8]), (last, last.to_le_bytes().as_slice()));
+        Ok::<(), Infallible>(())
+    });
+    assert_eq!(last % GROUP, 0, "only whole groups");
+    (opened.unwrap(), last)
+}
+
+fn commit(opened: &mut Opened, payload_bytes: usize) -> u64 {
+    let mut group = Group::new();
+    for _ in 0..GROUP {
+        let seq = opened.encoder.next_seq();
+        let mut payload = seq.to_le_bytes().to_vec();
+        payload.resize(payload_bytes, 7);
+        opened.encoder.push(&mut group, seq, |bytes| bytes.extend_from_slice(&payload)).unwrap();
+    }
+    opened.encoder.seal(&mut group);
+    opened.writer.commit(&group).unwrap().seq()
+}
+
+/// The life of a journal that passes every point at least twice: an unclean stop, rotations, clean stops.
+#[test]
+fn the_process_that_is_killed() {
+    let Some(dir) = std::env::var_os(DIR) else { return };
+    for round in 0..4 {
+        let (mut opened, _) = open_checked(Path::new(&dir), round % 2 == 0);
+        for payload_bytes in [9, 60_000, 60_000, 60_000, 60_000, 60_000, 60_000, 100] {
+            let seq = commit(&mut opened, payload_bytes);
+            writeln!(std::io::stdout(), "\n{ACKNOWLEDGED}{seq}").unwrap();
+        }
+        if round < 2 {
+            drop(opened);
+        } else {
+            opened.writer.close().unwrap();
+        }
+    }
+}
+
+fn run(dir: &Path, target: &str) -> Output {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "the_process_that_is_killed", "--nocapture"])
+        .env(DIR, dir)
+        .env(TARGET, target)
+        .output()
+        .unwrap()
+}
+
+/// The last acknowledged sequence that the process could still say.
+fn acknowledged(output: &Output) -> u64 {
+    let said = String::from_utf8_lossy(&output.stdout);
+    said.lines().filter_map(|line| line.strip_prefix(ACKNOWLEDGED)?.parse().ok()).max().unwrap_or(0)
+}
+
+#[test]
+fn a_process_killed_at_any_point_loses_nothing_acknowledged() {
+    for point in CRASH_POINTS {
+        for time in [1, 2] {
+            let target = format!("{point}:{time}");
+            let dir = tempfile::tempdir().unwrap();
+            let output = run(dir.path(), &target);
+            assert_eq!(output.status.signal(), Some(SIGKILL), "{target} is not passed: {output:?}");
+            let (mut opened, found) = open_checked(dir.path(), false);
+            let said = acknowledged(&output);
+            assert!(found >= said, "{target}: {said} were acknowledged, {found} are there");
+            assert!(found <= said + GROUP, "{target}: one group at most was under way");
+            assert_eq!(commit(&mut opened, 50), found + GROUP, "{target}");
+            opened.writer.close().unwrap();
+            let (opened, found_again) = open_checked(dir.path(), false);
+            let Recovery { clean, torn_bytes, .. } = opened.report;
+            assert_eq!((found_again, clean, torn_bytes), (found + GROUP, true, 0), "{target}");
+        }
+    }
+}
+
+#[test]
+fn a_misspelt_point_stops_the_process_with_a_message_before_it_touches_the_journal() {
+    let dir = tempfile::tempdir().unwrap();
+    for (target, why) in [
+        ("append.writen", "no crash point is named \"append.writen\""),
+        ("append.written:0", "\"0\" is not a number of times, which starts at 1"),
+    ] {
+        let output = run(dir.path(), target);
+        assert_eq!(output.status.signal(), Some(SIGABRT), "{output:?}");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains(&format!("GOLLEM_CRASH_AT={target}: {why}")), "{said}");
+        assert!(!dir.path().join("00000000000000000001.log").exists());
+    }
+}
