@@ -13,13 +13,15 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use gollem_journal::crash::CRASH_POINTS;
-use gollem_journal::{Group, Opened, Options, Recovery, SEGMENT_BYTES_MIN, open};
+use gollem_journal::{Group, Opened, Options, Recovery, SEGMENT_BYTES_MIN, arm_crash_points, crash_point, open};
 
 const DIR: &str = "GOLLEM_TEST_CRASH_DIR";
 const TARGET: &str = "GOLLEM_CRASH_AT";
 const ACKNOWLEDGED: &str = "acknowledged ";
 const SIGKILL: i32 = 9;
 const SIGABRT: i32 = 6;
+/// Points of another crate than the journal.
+const OTHER_POINTS: &[&str] = &["test.done"];
 /// Records of every group.
 const GROUP: u64 = 3;
 
@@ -52,6 +54,7 @@ fn commit(opened: &mut Opened, payload_bytes: usize) -> u64 {
 #[test]
 fn the_process_that_is_killed() {
     let Some(dir) = std::env::var_os(DIR) else { return };
+    arm_crash_points!(OTHER_POINTS);
     for round in 0..4 {
         let (mut opened, _) = open_checked(Path::new(&dir), round % 2 == 0);
         for payload_bytes in [9, 60_000, 60_000, 60_000, 60_000, 60_000, 60_000, 100] {
@@ -64,6 +67,7 @@ fn the_process_that_is_killed() {
             opened.writer.close().unwrap();
         }
     }
+    crash_point!("test.done");
 }
 
 fn run(dir: &Path, target: &str) -> Output {
@@ -100,6 +104,14 @@ fn a_process_killed_at_any_point_loses_nothing_acknowledged() {
             assert_eq!((found_again, clean, torn_bytes), (found + GROUP, true, 0), "{target}");
         }
     }
+}
+
+#[test]
+fn a_point_of_another_crate_is_known_once_its_list_is_given() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = run(dir.path(), OTHER_POINTS[0]);
+    assert_eq!(output.status.signal(), Some(SIGKILL), "{output:?}");
+    assert_eq!(open_checked(dir.path(), false).1, acknowledged(&output));
 }
 
 #[test]

@@ -127,7 +127,7 @@ fn a_write_that_is_interrupted_or_stops_half_way_goes_on() {
         let storage = SimStorage::new();
         storage.set_chances(seed, Chances { error: 0, partial: 300, interrupted: 400 });
         assert_eq!(workload(&storage, &mut Model::default()), Some(()), "seed {seed}");
-        assert!(storage.calls() > 2 * sound.calls(), "seed {seed}: {} calls", storage.calls());
+        assert!(storage.calls() > sound.calls() + 10, "seed {seed}: {} calls", storage.calls());
         storage.power_cycle(None);
         for name in sound.list().unwrap() {
             assert!(storage.get(&name) == sound.get(&name), "seed {seed}: {name} differs");

@@ -158,18 +158,24 @@ fn commands_go_on_to_the_reserve_of_a_full_disk_and_beyond_it_once_there_is_spac
     append_works(&storage, &model, "after the clean stop");
 }
 
-#[test]
-fn a_segment_is_tried_again_when_the_owner_asks_and_not_otherwise() {
+/// A new journal whose next segment found no space, which nobody has asked for yet.
+fn full_from_the_start() -> (SimStorage, Opened<SimStorage>, Model) {
     let sound = SimStorage::new();
     drop(open(&sound).unwrap());
     let storage = SimStorage::new();
     storage.set_capacity(SEGMENT);
-    let (mut opened, mut model) = (open_with(&storage, true), Model::default());
+    let opened = open_with(&storage, true);
     // The first attempt begins with the writer.
-    let mut calls = sound.calls() + FAILED_ATTEMPT_CALLS;
-    while storage.calls() < calls {
+    while storage.calls() < sound.calls() + FAILED_ATTEMPT_CALLS {
         std::thread::yield_now();
     }
+    (storage, opened, Model::default())
+}
+
+#[test]
+fn a_segment_is_tried_again_when_the_owner_asks_and_not_otherwise() {
+    let (storage, mut opened, mut model) = full_from_the_start();
+    let mut calls = storage.calls();
     // Nobody asks how it went: only the commits make calls.
     for _ in 0..50 {
         model.commit(&mut opened, &[10]).unwrap();
@@ -188,6 +194,18 @@ fn a_segment_is_tried_again_when_the_owner_asks_and_not_otherwise() {
     model.commit(&mut opened, &[1]).unwrap();
     drop(opened);
     append_works(&storage, &model, "after the retries");
+}
+
+#[test]
+fn a_writer_that_has_stopped_has_no_segment_tried_again() {
+    let (storage, mut opened, mut model) = full_from_the_start();
+    storage.plan(storage.calls(), Fault::Error(ErrorKind::Other));
+    assert!(matches!(model.commit(&mut opened, &[10]), Err(WriteError::Io { action: "write", .. })));
+    let calls = storage.calls();
+    settled(&mut opened, Next::Full);
+    // The thread ends with what it was told, if it was told anything.
+    drop(opened);
+    assert_eq!(storage.calls(), calls);
 }
 
 #[test]
