@@ -129,8 +129,8 @@ impl<W: Watcher> StorageFile for WatchedFile<W> {
         self.file.read_at(&mut buffer[..bytes], offset)
     }
 
-    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.disk.watch(Call::Write(bytes.len()), || self.file.write_all_at(bytes, offset))
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        self.disk.watch(Call::Write(bytes.len()), || self.file.write_at(bytes, offset))
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {

@@ -108,7 +108,7 @@ impl StorageFile for FixedFile {
         Ok(count)
     }
 
-    fn write_all_at(&self, _bytes: &[u8], _offset: u64) -> io::Result<()> {
+    fn write_at(&self, _bytes: &[u8], _offset: u64) -> io::Result<usize> {
         read_only()
     }
 

@@ -125,8 +125,8 @@ pub const CHECKS: &[Check] = &[
     },
     Check {
         row: "7a",
-        fault: "1% of calls fail, 5% of writes stop short, the disk fills up, reads are interrupted and short",
-        promise: "nothing acknowledged is lost, reads go on, writing resumes when the disk works again",
+        fault: "1% of calls fail, 5% of writes stop short, the disk fills up, calls are interrupted",
+        promise: "nothing acknowledged is lost, reads go on, writing resumes without a restart when there is space",
         unit: "groups",
         cases_pr: 1_000,
         cases_full: 100_000,

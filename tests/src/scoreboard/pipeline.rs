@@ -15,7 +15,7 @@ use std::task::{Context, Poll, Waker};
 use gollem_engine::Event;
 use gollem_journal::sim::{Fault, Random, SimStorage};
 use gollem_journal::{ScanOptions, Storage, scan_in};
-use gollem_sequencer::{Ack, Health, Options, PendingAck, Pinning, Replica, Sequencer, SubmitError};
+use gollem_sequencer::{Health, Options, PendingAck, Pinning, Replica, Sequencer, SubmitError};
 
 use super::disk::{Call, WatchedDisk, Watcher};
 use super::model::SMALL;
@@ -47,8 +47,8 @@ impl Callers {
         let mut answered = lock(&self.answered);
         lock(&self.waiting).retain_mut(|pending| {
             let polled = Pin::new(pending).poll(&mut Context::from_waker(Waker::noop()));
-            if let Poll::Ready(Ok(Ack { seq, events, .. })) = polled {
-                answered.insert(seq, events);
+            if let Poll::Ready(Ok(ack)) = polled {
+                answered.insert(ack.seq, ack.events().to_vec());
                 return false;
             }
             polled.is_pending()
@@ -154,8 +154,8 @@ fn send(sequencer: &Sequencer, callers: &Callers, seed: u64) {
             burst = random.below(6);
             // The last of the burst before it; the ones before that are answered by then.
             let last = lock(&callers.waiting).pop();
-            if let Some(Ok(Ack { seq, events, .. })) = last.map(PendingAck::wait) {
-                lock(&callers.answered).insert(seq, events);
+            if let Some(Ok(ack)) = last.map(PendingAck::wait) {
+                lock(&callers.answered).insert(ack.seq, ack.events().to_vec());
             }
         } else {
             burst -= 1;

@@ -66,7 +66,7 @@ pub(super) const BUGS: &[Bug] = &[
     Bug {
         name: "torn group visited in part",
         file: "journal/src/decode.rs",
-        original: "return Decoded::Bad(Blemish { at, expected_seq: cursor.seq.saturating_add(1), damage, self_valid });",
+        original: "return Decoded::Bad(Blemish { at, expected_seq: cursor.next_seq(), damage, self_valid });",
         bug: "return if index > 0 { Decoded::Whole { bytes: at, after: cursor } } else { Decoded::Nothing };",
         row: "3",
     },
@@ -108,16 +108,15 @@ pub(super) const BUGS: &[Bug] = &[
     Bug {
         name: "sync tried again after it failed",
         file: "journal/src/writer.rs",
-        original: "self.active.append(&self.storage, &group.bytes)?;",
-        bug: "self.active.append(&self.storage, &group.bytes)\
-            .or_else(|_| self.active.append(&self.storage, &group.bytes))?;",
+        original: "self.active.append(&self.storage, bytes)",
+        bug: "self.active.append(&self.storage, bytes).or_else(|_| self.active.append(&self.storage, bytes))",
         row: "6",
     },
     Bug {
         name: "writer goes on after a failure",
         file: "journal/src/writer.rs",
-        original: "self.poisoned = true;",
-        bug: "",
+        original: "written.as_ref().is_err_and(|error| !error.is_retryable())",
+        bug: "false",
         row: "6",
     },
     Bug {
@@ -130,12 +129,26 @@ pub(super) const BUGS: &[Bug] = &[
     Bug {
         name: "answered before it is durable",
         file: "sequencer/src/batch.rs",
-        original: "self.replies.push(reply);",
-        bug: "if let Some(reply) = reply {
-                drop(reply.send(Ack { seq, at: input.at, events: self.events.to_vec() }));
-            }
-            self.replies.push(None);",
+        original: "self.waiting.push(Waiting { first, count, reply });",
+        bug: "match (reply, self.released.iter().last()) {
+            (Reply::Once(reply), Some((input, events))) => drop(reply.send(Ack::alone(input.seq, input.at, events))),
+            (reply, _) => self.waiting.push(Waiting { first, count, reply }),
+        }",
         row: "6",
+    },
+    Bug {
+        name: "full disk ends the writer",
+        file: "journal/src/prepare.rs",
+        original: "if is_full(&error) { Unprepared::NoSpace(error) } else { Unprepared::Unmade(error) }",
+        bug: "Unprepared::Unmade(error)",
+        row: "7a",
+    },
+    Bug {
+        name: "short write taken for a whole one",
+        file: "journal/src/storage.rs",
+        original: "bytes = &bytes[count..];",
+        bug: "bytes = &bytes[bytes.len()..];",
+        row: "7a",
     },
     Bug {
         name: "newest snapshot overwritten",
