@@ -18,7 +18,7 @@ const SEGMENT: usize = SEGMENT_BYTES_MIN as usize;
 /// What the tests keep free in the active segment for what was taken before the disk was full.
 const RESERVE: u64 = 256 * 1024;
 /// How long the thread that prepares segments may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(30);
 /// How many random histories are lived.
 const LIVES: u64 = 40;
 /// A preparation on a disk without a free byte: create, write, remove.
@@ -100,13 +100,14 @@ fn open_with(storage: &SimStorage, prepare_ahead: bool) -> Opened<SimStorage> {
 
 /// The room once the thread has done what it was told.
 fn settled(opened: &mut Opened<SimStorage>, next: Next) -> Room {
+    wait_for(&format!("{next:?}"), || opened.writer.room().next == next);
+    opened.writer.room()
+}
+
+fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
     let begin = Instant::now();
-    loop {
-        let room = opened.writer.room();
-        if room.next == next {
-            return room;
-        }
-        assert!(begin.elapsed() < PATIENCE, "the next segment is not {next:?}: {room:?}");
+    while !done() {
+        assert!(begin.elapsed() < PATIENCE, "{what} does not come");
         std::thread::yield_now();
     }
 }
@@ -166,9 +167,7 @@ fn full_from_the_start() -> (SimStorage, Opened<SimStorage>, Model) {
     storage.set_capacity(SEGMENT);
     let opened = open_with(&storage, true);
     // The first attempt begins with the writer.
-    while storage.calls() < sound.calls() + FAILED_ATTEMPT_CALLS {
-        std::thread::yield_now();
-    }
+    wait_for("the first attempt", || storage.calls() >= sound.calls() + FAILED_ATTEMPT_CALLS);
     (storage, opened, Model::default())
 }
 
@@ -183,10 +182,10 @@ fn a_segment_is_tried_again_when_the_owner_asks_and_not_otherwise() {
         assert_eq!(storage.calls(), calls);
     }
     let mut asked = 0;
-    while storage.calls() < calls + 5 * FAILED_ATTEMPT_CALLS {
-        assert_eq!(settled(&mut opened, Next::Full).next, Next::Full);
-        asked += 1;
-    }
+    wait_for("the fifth attempt", || {
+        asked += u64::from(opened.writer.room().next == Next::Full);
+        storage.calls() >= calls + 5 * FAILED_ATTEMPT_CALLS
+    });
     assert!(asked >= 5, "one attempt at most each time: {asked} times for five attempts");
     storage.set_capacity(2 * SEGMENT);
     settled(&mut opened, Next::Ready);
