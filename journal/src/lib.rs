@@ -15,6 +15,9 @@
 //! | `snapshot` | two slots for snapshots beside the log |
 //! | `retention` | which segments there are, and dropping old ones |
 //! | `mark` | the file that says the last stop was clean |
+//! | [`tree`] | the Merkle tree over the records, and proofs |
+//! | `tree_head` | signed heads of the tree: the note, the key, the file they are kept in |
+//! | `archive` | closed segments in a folder or in S3 (feature `archive`) |
 //! | `storage`, `sim` | the calls made on a disk, and a simulated disk that breaks |
 //! | `crash` | named places at which a test kills the process |
 //!
@@ -30,11 +33,14 @@
 //! # What it does not do
 //!
 //! It knows nothing of what a payload or a snapshot means, keeps no index, compresses nothing, deletes only what it is told
-//! to and never asks what time it is. CRC32C finds accidents, not attackers: who can write the disk can recompute every checksum.
+//! to and never asks what time it is. CRC32C finds accidents, not attackers: who can write the disk can recompute every checksum. Against those
+//! there is the tree, if its signed heads are kept elsewhere.
 //!
 //! One limit is inherent in a single copy: bit rot inside the very last group after an unclean stop looks the same as
 //! a torn write. The `witnessed` sequence given to [`open()`] narrows it, a clean stop closes it.
 
+#[cfg(feature = "archive")]
+mod archive;
 pub mod crash;
 mod decode;
 mod encoder;
@@ -58,6 +64,8 @@ mod tree_head;
 mod walk;
 mod writer;
 
+#[cfg(feature = "archive")]
+pub use archive::{Archive, ArchiveError, Archived, ArchivedSegment};
 pub use encoder::Encoder;
 pub use error::{Damage, EncodeError, OpenError, ScanError, SnapshotDamage, WriteError};
 pub use format::{GROUP_BYTES_MAX, PAYLOAD_BYTES_MAX, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};

@@ -441,10 +441,10 @@ fn no_acknowledged_head_is_lost_when_power_fails_at_any_call() {
     let notes: Vec<String> = (1..=4).map(|step| note(step * 7)).collect();
     let run = |storage: &SimStorage| {
         let mut acked = 0;
-        for at in 0..notes.len() {
+        for note in &notes {
             // Each head by a process of its own, so that opening is interrupted as well.
             let Ok(mut log) = HeadLog::open_in(storage.clone()) else { break };
-            if log.append(&notes[at]).is_err() {
+            if log.append(note).is_err() {
                 break;
             }
             acked += 1;
