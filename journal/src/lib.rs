@@ -21,6 +21,8 @@
 //! | `storage`, `sim` | the calls made on a disk, and a simulated disk that breaks |
 //! | `crash` | named places at which a test kills the process |
 //!
+//! `docs/journal-format.md` describes all files byte by byte for readers in other languages.
+//!
 //! # Invariants
 //!
 //! - One writer, by an exclusive lock file; any number of readers, without the lock.

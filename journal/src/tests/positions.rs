@@ -120,6 +120,32 @@ fn a_log_that_ends_below_the_position_is_refused_and_one_that_ends_at_it_goes_on
     assert!(matches!(&error, OpenError::Read(error) if is_below(error, 0)), "{error}");
 }
 
+#[test]
+fn a_torn_tail_after_a_position_is_cut_as_it_is_from_the_beginning() {
+    let (sound, mut model, names) = four_segments(true);
+    sound.delete("clean");
+    let whole = sound.get(&names[3]).unwrap();
+    model.records.truncate(69);
+    model.acked = 69;
+    // The last group is two records of 40 bytes; without any the segment holds its header and the group before.
+    for torn in [whole.len() - 1, whole.len() - 41, whole.len() - 79, whole.len() - 80] {
+        for after in [18, 52, 69] {
+            let storage = sound.fork();
+            storage.put(&names[3], &whole[..torn]);
+            let (opened, found) = open_after(&storage, position_at(&sound, after)).unwrap();
+            assert_eq!(found, model.records[usize::try_from(after).unwrap()..], "cut at {torn}");
+            assert_eq!(opened.report.torn_bytes > 0, torn > whole.len() - 80, "cut at {torn}");
+            drop(opened);
+            append_works(&storage, &model, "cut");
+        }
+    }
+    // A rotation that crashed before its first group.
+    let storage = sound.fork();
+    storage.put(&names[3], &[&whole[..64], &[0; 4096]].concat());
+    let (opened, found) = open_after(&storage, position_at(&sound, 52)).unwrap();
+    assert_eq!((found.len(), opened.report.torn_bytes, opened.encoder.next_seq()), (0, 0, 53));
+}
+
 /// Every way to lose, swap, repeat or replace whole segments; gives those changed, and how.
 fn structural_faults(names: &[String], other: &SimStorage) -> Vec<(Vec<usize>, Change)> {
     let mut faults: Vec<(Vec<usize>, Change)> = Vec::new();

@@ -246,7 +246,8 @@ fn a_slot_that_was_written_anew_since_it_was_listed_is_not_read_as_the_old_one()
     let old = write(&storage, 10, 300).unwrap();
     write(&storage, 20, 300).unwrap();
     assert_eq!(write(&storage, 30, 300).unwrap().slot, old.slot);
-    assert_eq!(read(&storage, &old).unwrap_err().kind(), ErrorKind::InvalidData);
+    let opened = SnapshotStore::new(storage).read(&old);
+    assert_eq!(opened.unwrap_err().kind(), ErrorKind::InvalidData, "before a byte of it is lent");
 }
 
 /// A state: how many records went in, and what they were.

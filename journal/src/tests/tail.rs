@@ -66,6 +66,18 @@ fn what_is_not_asked_for_is_not_looked_at() {
 }
 
 #[test]
+fn a_group_is_visited_whole_wherever_in_it_a_reading_should_end() {
+    let (storage, model) = journal(&[&[9, 20], &[33, 34, 35], &[1]], false);
+    for until in 3..=5 {
+        let (mut tail, mut found) = (Tail::new(storage.clone(), Position::START), Vec::new());
+        assert_eq!(read(&mut tail, until, &mut found).unwrap(), TailStop::Reached);
+        assert_eq!((found.as_slice(), tail.position().seq), (&model.records[..5], 5));
+        assert_eq!(read(&mut tail, 6, &mut found).unwrap(), TailStop::Reached);
+        assert_eq!(found, model.records);
+    }
+}
+
+#[test]
 fn a_group_that_was_half_written_when_the_one_before_was_read_is_read_whole_later() {
     let storage = SimStorage::new();
     let mut model = Model::default();
@@ -74,12 +86,10 @@ fn a_group_that_was_half_written_when_the_one_before_was_read_is_read_whole_late
     for kept in [1, 20, 33, 70] {
         model.commit(&mut opened, &[9]).unwrap();
         // Written in part, seen by the reader's window, then whole.
-        let half = storage.fork();
         storage.plan(storage.calls(), crate::sim::Fault::Short(kept));
         model.commit(&mut opened, &[50, 60]).unwrap_err();
         drop(opened);
         read(&mut tail, model.acked, &mut found).unwrap();
-        drop(half);
         let (reopened, _) = open(&storage).unwrap();
         opened = reopened;
         model.commit(&mut opened, &[50, 60]).unwrap();
