@@ -43,6 +43,9 @@ struct Serve {
     /// Core for the matcher thread: auto, off, or its number.
     #[arg(long, value_name = "CORE", default_value = "auto", value_parser = parse_pinning)]
     pin: Pinning,
+    /// Bytes of a journal segment, a multiple of 4096. Each is filled with zeros ahead of its use.
+    #[arg(long, value_name = "BYTES", default_value_t = gollem_journal::Options::default().segment_bytes)]
+    segment_bytes: u64,
 }
 
 #[derive(Debug, Args)]
@@ -106,7 +109,8 @@ impl Serve {
         let stop = stop_signal()?;
         let listener = bind(&self.listen).await?;
         let defaults = ExchangeOptions::new(self.data.clone());
-        let options = ExchangeOptions { dev: self.dev, pinning: self.pin, ..defaults };
+        let options =
+            ExchangeOptions { dev: self.dev, pinning: self.pin, segment_bytes: self.segment_bytes, ..defaults };
         let exchange = Exchange::open(&options).await?;
         let recovery = exchange.recovery();
         tracing::info!(

@@ -12,6 +12,7 @@ use crate::identity::{Caller, Identity};
 use crate::inference::{Calls, Upstream};
 use crate::keys::{ApiKey, Scopes};
 use gollem_engine::{Amount, StateHash};
+use gollem_journal::{FileStorage, Storage};
 use gollem_projections::{Fold, Projector, StoreError, Views};
 use gollem_sequencer::{Feed, Options, Pinning, Sequencer, StartError, StopError};
 use hdrhistogram::Histogram;
@@ -37,6 +38,8 @@ pub struct ExchangeOptions {
     pub dev: bool,
     /// Where the matcher thread runs.
     pub pinning: Pinning,
+    /// Bytes of a journal segment.
+    pub segment_bytes: u64,
     /// How long a client may take nothing of what it is sent before it counts as gone.
     pub client_patience: Duration,
     /// How long a stop waits for requests in flight before it cuts them short.
@@ -47,7 +50,8 @@ impl ExchangeOptions {
     /// The defaults for a data folder.
     pub fn new(data: PathBuf) -> ExchangeOptions {
         let (client_patience, drain_patience) = (Duration::from_secs(30), Duration::from_secs(10));
-        ExchangeOptions { data, dev: false, pinning: Pinning::Auto, client_patience, drain_patience }
+        let segment_bytes = gollem_journal::Options::default().segment_bytes;
+        ExchangeOptions { data, dev: false, pinning: Pinning::Auto, segment_bytes, client_patience, drain_patience }
     }
 }
 
@@ -113,13 +117,15 @@ impl Exchange {
     /// See [`OpenError`]; nothing has changed then.
     pub async fn open(options: &ExchangeOptions) -> Result<Exchange, OpenError> {
         let folder = |source| OpenError::Folder { path: options.data.clone(), source };
-        std::fs::create_dir_all(&options.data).map_err(folder)?;
+        // Durable in its parent: a power cut that takes the folder's name takes everything that was synced in it.
+        FileStorage::new(&options.data).create_dir().map_err(folder)?;
         let journal_dir = options.data.join("journal");
         let views = Arc::new(Views::open(&options.data.join("views"))?);
         let identity = Identity::open(&options.data.join("identity.db")).await?;
         let new_admin_key = ensure_admin(&identity).await?;
         let (feed, feed_reader) = Feed::new(FEED_BATCHES_MAX, FEED_BACKLOG_INPUTS_MAX);
-        let pipeline = Options { pinning: options.pinning, ..Options::new(journal_dir.clone()) };
+        let journal = gollem_journal::Options { segment_bytes: options.segment_bytes, ..Default::default() };
+        let pipeline = Options { journal, pinning: options.pinning, ..Options::new(journal_dir.clone()) };
         let sequencer = recover(&pipeline, &views, feed)?;
         let status = sequencer.status();
         let catalog = Catalog::new(views.instruments()?);

@@ -74,17 +74,17 @@ pub use format::{GROUP_BYTES_MAX, PAYLOAD_BYTES_MAX, SEGMENT_BYTES_MAX, SEGMENT_
 pub use group::Group;
 pub use open::{Locked, Opened, Options, lock, lock_in, open, open_in, starts_in};
 pub use position::Position;
+pub use prepare::Next;
 pub use recovery::Starts;
 pub use retention::{SegmentInfo, remove_segments_before, segments};
-pub use prepare::Next;
 pub use scan::{Record, Recovery, ScanOptions, scan, scan_in};
 pub use snapshot::{Checkpoint, DamagedSlot, NOTE_BYTES_MAX, Slot, SnapshotBody, SnapshotStore};
 pub use storage::{FileStorage, Storage, StorageFile};
 pub use tail::{Tail, TailStop};
 pub use tree::Tree;
 pub use tree_head::{
-    HEADS_NAME, HeadLog, HeadLogError, HeadSigner, HeadsRead, KeyFileError, NOTE_BYTES_MAX as HEAD_NOTE_BYTES_MAX, NoteError, TreeHead,
-    VerifierKey, key_is_outside, read_heads, read_heads_in,
+    HEADS_NAME, HeadLog, HeadLogError, HeadSigner, HeadsRead, KeyFileError, NOTE_BYTES_MAX as HEAD_NOTE_BYTES_MAX,
+    NoteError, TreeHead, VerifierKey, key_is_outside, read_heads, read_heads_in,
 };
 pub use writer::{Durable, Room, Writer};
 

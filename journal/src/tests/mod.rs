@@ -4,8 +4,8 @@
 
 mod faults;
 mod flips;
-mod positions;
 mod full;
+mod positions;
 mod power;
 mod prepare;
 mod property;

@@ -13,6 +13,7 @@
 //! | `slots` | 8: a snapshot's writing is cut short, its slots are damaged |
 //! | `states` | 10: snapshot and tail against the full replay |
 //! | `attacker` | 24: the journal is rewritten with every checksum right |
+//! | [`real`] | 1, 2b, 7b, 15: kills, power cuts, a full disk and resends against the real binary |
 //! | `planted` | 25: each check is run against a bug it must find |
 //!
 //! # Invariants
@@ -41,6 +42,7 @@ mod syncs;
 mod torn;
 
 use crate::outcome::Outcome;
+use crate::real;
 
 pub use report::{Line, machine, markdown, table};
 
@@ -76,8 +78,17 @@ pub struct Run {
     pub full: bool,
 }
 
-/// Every row that runs in this process, in the scoreboard's order.
+/// Every row, in the scoreboard's order.
 pub const CHECKS: &[Check] = &[
+    Check {
+        row: "1",
+        fault: "SIGKILL of the real binary at random times and at every crash point",
+        promise: "nothing acknowledged is lost, nothing applied twice, the state is that of an offline replay",
+        unit: "kills",
+        cases_pr: 50,
+        cases_full: 1_000,
+        run: |run| real::kill::check(run.cases, &[], run.seed),
+    },
     Check {
         row: "2",
         fault: "power cut before or after any sync; the disk keeps nothing or any subset of unsynced sectors",
@@ -86,6 +97,15 @@ pub const CHECKS: &[Check] = &[
         cases_pr: 200,
         cases_full: 100_000,
         run: power::run,
+    },
+    Check {
+        row: "2b",
+        fault: "power cut under the real binary, on a mounted disk that forgets what was not synced",
+        promise: "as row 1",
+        unit: "cuts",
+        cases_pr: 20,
+        cases_full: 100,
+        run: |run| real::power::check(run.cases, run.seed),
     },
     Check {
         row: "3",
@@ -133,6 +153,15 @@ pub const CHECKS: &[Check] = &[
         run: errors::run,
     },
     Check {
+        row: "7b",
+        fault: "the real binary's disk is really full",
+        promise: "commands are refused, reads go on, nothing is damaged, commands are taken again when there is space",
+        unit: "full disks",
+        cases_pr: 2,
+        cases_full: 20,
+        run: |run| real::full_disk::check(run.cases, run.seed),
+    },
+    Check {
         row: "8",
         fault: "the process or the power ends at any call of a snapshot's writing; either slot or both damaged",
         promise: "an older snapshot and a longer replay, or the whole replay; never a mix",
@@ -149,6 +178,15 @@ pub const CHECKS: &[Check] = &[
         cases_pr: 50,
         cases_full: 1_000,
         run: states::run,
+    },
+    Check {
+        row: "15",
+        fault: "answers of the real binary are lost and requests sent again",
+        promise: "one effect for each client id, and every resend gets the first answer",
+        unit: "requests",
+        cases_pr: 10_000,
+        cases_full: 1_000_000,
+        run: |run| real::resend::check(run.cases, run.seed),
     },
     Check {
         row: "24",
