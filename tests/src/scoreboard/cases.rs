@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::Run;
+use super::disk::lock;
 use crate::outcome::Outcome;
 
 const FAILURES_MAX: usize = 5;
@@ -28,7 +29,7 @@ impl Run {
                         done.fetch_add(count, Ordering::Relaxed);
                     }
                     Err(what) => {
-                        let mut failures = failures.lock().unwrap_or_else(PoisonError::into_inner);
+                        let mut failures = lock(&failures);
                         failures.push(format!("{what}; repeat with --only {} --seed {seed}", self.row));
                         done.fetch_add(1, Ordering::Relaxed);
                         if failures.len() >= FAILURES_MAX {

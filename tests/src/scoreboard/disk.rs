@@ -6,10 +6,15 @@
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use gollem_journal::sim::{Fault, SimFile, SimLock, SimStorage};
 use gollem_journal::{Storage, StorageFile};
+
+/// Locks a watcher's state, also after a case has panicked.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// A call that changes something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

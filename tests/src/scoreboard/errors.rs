@@ -6,13 +6,13 @@
 
 use std::io;
 use std::io::ErrorKind;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use gollem_journal::sim::{Fault, Random, SimStorage};
 use gollem_journal::{Group, OpenError, Opened, ScanError, WriteError};
 
 use super::Run;
-use super::disk::{Call, WatchedDisk, Watcher};
+use super::disk::{Call, WatchedDisk, Watcher, lock};
 use super::model::{Model, below, goes_on, open, scan, sizes};
 use crate::outcome::Outcome;
 
@@ -39,7 +39,7 @@ struct Moods(Mutex<(Mood, Random)>);
 
 impl Moods {
     fn inner(&self) -> MutexGuard<'_, (Mood, Random)> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     fn set(&self, mood: Mood) {

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use gollem_journal::sim::SimStorage;
 use gollem_journal::{Storage, StorageFile};
+
+use super::disk::lock;
 
 /// The files by name.
 pub(crate) type Files = BTreeMap<String, Vec<u8>>;
@@ -28,7 +30,7 @@ impl FixedDisk {
     }
 
     pub(crate) fn files(&self) -> MutexGuard<'_, Files> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

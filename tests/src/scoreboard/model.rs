@@ -5,7 +5,7 @@
 
 use std::convert::Infallible;
 
-use gollem_journal::sim::Random;
+use gollem_journal::sim::{Random, SimStorage};
 use gollem_journal::{
     Encoder, Group, OpenError, Opened, Options, Recovery, SEGMENT_BYTES_MIN, ScanError, ScanOptions, Storage,
     WriteError, open_in, scan_in,
@@ -143,7 +143,7 @@ pub(crate) fn scan<S: Storage>(storage: &S, witnessed: u64) -> Result<(Recovery,
 }
 
 /// Opens the journal, checks what is there, writes a group, and checks after a power cut that all of it stayed.
-pub(crate) fn goes_on(disk: &gollem_journal::sim::SimStorage, model: &Model) -> Result<(), String> {
+pub(crate) fn goes_on(disk: &SimStorage, model: &Model) -> Result<(), String> {
     let mut model = model.clone();
     let mut random = Random(model.acked);
     let (mut opened, found) = open(disk, model.acked).map_err(|error| format!("does not open: {error}"))?;

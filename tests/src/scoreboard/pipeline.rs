@@ -9,7 +9,7 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use gollem_engine::Event;
@@ -17,7 +17,7 @@ use gollem_journal::sim::{Fault, Random, SimStorage};
 use gollem_journal::{ScanOptions, Storage, scan_in};
 use gollem_sequencer::{Health, Options, PendingAck, Pinning, Replica, Sequencer, SubmitError};
 
-use super::disk::{Call, WatchedDisk, Watcher};
+use super::disk::{Call, WatchedDisk, Watcher, lock};
 use super::model::SMALL;
 use super::states::commands;
 
@@ -35,10 +35,6 @@ struct Callers {
     cuts_power: bool,
     /// This sync fails, and all after it; 0 if none does.
     fails_at: AtomicU64,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Callers {

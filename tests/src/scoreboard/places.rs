@@ -10,7 +10,7 @@ use gollem_journal::{OpenError, ScanError};
 
 use super::Run;
 use super::fixed::{Files, FixedDisk, disk_of, files_of};
-use super::model::{MARK, Model, RECORD_HEADER, SEGMENT_HEADER, below, open, record_bytes, scan};
+use super::model::{Model, RECORD_HEADER, SEGMENT_HEADER, below, open, record_bytes, scan};
 use crate::outcome::Outcome;
 
 /// What happens to a record or to a segment.
@@ -222,7 +222,6 @@ fn refused(files: Files, witnessed: u64) -> Result<(), String> {
     if files_of(&disk) != files || disk.calls() != 0 {
         return Err("the refusal changed the folder".to_owned());
     }
-    debug_assert!(files.contains_key(MARK) || witnessed > 0 || files.len() > 1);
     match scan(&FixedDisk::new(files), witnessed).map(|(report, _)| report) {
         Err(ScanError::Corrupt { .. } | ScanError::Missing { .. } | ScanError::BelowWitness { .. }) => Ok(()),
         other => Err(format!("read: {other:?}")),

@@ -7,23 +7,19 @@
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use gollem_journal::sim::{Fault, Random, SimStorage};
 use gollem_journal::{Position, Record, Tail, TailStop};
 
 use super::Run;
-use super::disk::{Call, WatchedDisk, Watcher};
+use super::disk::{Call, WatchedDisk, Watcher, lock};
 use super::model::{Kept, Model, goes_on, open, sizes};
 use super::pipeline;
 use crate::outcome::Outcome;
 
 pub(crate) fn run(run: &Run) -> Outcome {
     run.each(|seed| if seed.is_multiple_of(8) { pipeline::cut_power(seed) } else { cut_power(seed) })
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Cuts the power of copies.
