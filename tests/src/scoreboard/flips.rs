@@ -2,10 +2,12 @@
 //!
 //! One MiB of journal in 64 journals of 16 KiB, so that reading one costs little: every bit of each, and of the mark of
 //! its clean stop, is flipped by itself. Every other journal was not stopped cleanly: there, and only in its last group,
-//! a flip may be taken for a torn write, which is reported.
+//! a flip may be taken for a torn write, which is reported. Every bit of a snapshot beside it is flipped, too.
 
-use gollem_journal::ScanError;
+use std::io::Read;
+
 use gollem_journal::sim::{Random, SimStorage};
+use gollem_journal::{Position, ScanError, Slot, SnapshotStore};
 
 use super::Run;
 use super::fixed::{FixedDisk, files_of};
@@ -14,6 +16,7 @@ use crate::outcome::Outcome;
 
 const JOURNALS: u64 = 64;
 const JOURNAL_BYTES: usize = 16 * 1024;
+const SNAPSHOT: &str = "snapshot.0";
 /// Bits of all journals.
 pub(crate) const BITS: u64 = JOURNALS * JOURNAL_BYTES as u64 * 8;
 
@@ -72,12 +75,38 @@ fn flip(seed: u64, step: usize) -> Result<u64, String> {
             other => Err(format!("{other:?}")),
         })?;
     }
+    flip_snapshot(&fixed, &mut random)?;
     match scan(&fixed, model.acked) {
         Ok((report, found)) if report.clean == clean => model.check(&found)?,
         other => return Err(format!("without a flip: {other:?}")),
     }
-    // The marks come on top of the volume.
+    // The marks and snapshots come on top of the volume.
     Ok(bits)
+}
+
+/// Each bit of a snapshot: its slot is reported, or its body is not given out.
+fn flip_snapshot(disk: &FixedDisk, random: &mut Random) -> Result<(), String> {
+    let made = SimStorage::new();
+    let body: Vec<u8> = (0..100).map(|_| random.below(256).to_le_bytes()[0]).collect();
+    let position = Position { seq: 1 + random.below(1 << 40), time_ns: random.below(1 << 60), chain: 7 };
+    let written = SnapshotStore::new(made.clone()).write(position, &body[..21], &mut |out| out.write_all(&body));
+    written.map_err(|error| error.to_string())?;
+    let bytes = made.get(SNAPSHOT).unwrap_or_default();
+    let bits = bytes.len() * 8;
+    disk.files().insert(SNAPSHOT.to_owned(), bytes);
+    let store = SnapshotStore::new(disk.clone());
+    for bit in 0..bits {
+        with_flip(disk, SNAPSHOT, bit, || match &store.list().map_err(|error| error.to_string())?[0] {
+            Slot::Damaged(_) => Ok(()),
+            Slot::Empty => Err("no longer seen".to_owned()),
+            Slot::Sound(checkpoint) => {
+                let read = store.read(checkpoint).and_then(|mut from| from.read_to_end(&mut Vec::new()));
+                if read.is_err() { Ok(()) } else { Err("given out".to_owned()) }
+            }
+        })?;
+    }
+    disk.files().remove(SNAPSHOT);
+    Ok(())
 }
 
 fn with_flip(

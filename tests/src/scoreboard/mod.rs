@@ -7,6 +7,7 @@
 //! | `power` | 2: the power fails before or after any sync |
 //! | `torn` | 3: any part of the last group reaches the disk |
 //! | `flips` | 4: any bit flips |
+//! | `large` | 4b: random bits of a large journal flip |
 //! | `places` | 5: records and segments are lost, stale, moved, swapped, repeated, deleted |
 //! | `syncs` | 6: a sync fails |
 //! | `errors` | 7a: full disk, failing and short calls |
@@ -30,6 +31,7 @@ mod disk;
 mod errors;
 mod fixed;
 mod flips;
+mod large;
 mod model;
 mod pipeline;
 mod places;
@@ -118,12 +120,21 @@ pub const CHECKS: &[Check] = &[
     },
     Check {
         row: "4",
-        fault: "every bit of 1 MiB of journal and of its marks flipped",
+        fault: "every bit of 1 MiB of journal, of its marks and of snapshots flipped",
         promise: "refused with file, offset and sequence; at most the last group after an unclean stop is cut, and reported",
         unit: "bits",
         cases_pr: flips::BITS / 64,
         cases_full: flips::BITS,
         run: flips::run,
+    },
+    Check {
+        row: "4b",
+        fault: "random bits of a journal of 10 GiB flipped (64 MiB in the small volume)",
+        promise: "refused with file and an offset at or before the bit",
+        unit: "bits",
+        cases_pr: 200,
+        cases_full: 10_000,
+        run: large::run,
     },
     Check {
         row: "5",
