@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-/// The feature that gives a binary its crash points.
-const CRASH_POINTS: &str = "crash-points";
+/// The copy of `gollem` that has crash points.
+const WITH_CRASH_POINTS: &str = "gollem-with-crash-points";
 
-/// The binaries of one build.
+/// The binaries.
 #[derive(Clone, Debug)]
 pub(super) struct Binaries {
     pub(super) gollem: PathBuf,
@@ -19,31 +19,31 @@ pub(super) struct Binaries {
 impl Binaries {
     /// Those that people run.
     pub(super) fn ordinary() -> Checked<Binaries> {
-        static BUILT: OnceLock<Checked<Binaries>> = OnceLock::new();
-        BUILT
-            .get_or_init(|| {
-                let target = Target::of_this_program()?;
-                target.build(&["--bins", "-p", "gollem-gateway", "-p", "gollem-replay"], &target.folder)?;
-                let folder = target.folder.join(target.profile_folder);
-                Ok(Binaries { gollem: folder.join("gollem"), replay: folder.join("gollem-replay") })
-            })
-            .clone()
+        let folder = built()?;
+        Ok(Binaries { gollem: folder.join("gollem"), replay: folder.join("gollem-replay") })
     }
 
-    /// The same with a `gollem` that can be told to kill itself; built in a folder of its own, so that the ordinary one
-    /// stays what it is.
+    /// The same with a `gollem` that can be told to kill itself.
     pub(super) fn with_crash_points() -> Checked<Binaries> {
-        static BUILT: OnceLock<Checked<Binaries>> = OnceLock::new();
-        BUILT
-            .get_or_init(|| {
-                let ordinary = Binaries::ordinary()?;
-                let target = Target::of_this_program()?;
-                let folder = target.folder.join(CRASH_POINTS);
-                target.build(&["--bin", "gollem", "-p", "gollem-gateway", "--features", CRASH_POINTS], &folder)?;
-                Ok(Binaries { gollem: folder.join(target.profile_folder).join("gollem"), ..ordinary })
-            })
-            .clone()
+        Ok(Binaries { gollem: built()?.join(WITH_CRASH_POINTS), ..Binaries::ordinary()? })
     }
+}
+
+/// Builds everything once and returns its folder. In a target folder of its own the binary with crash points would cost
+/// a build of every dependency. So it is built in the place of the ordinary one and copied, before the ordinary one takes
+/// its place again and anybody starts it.
+fn built() -> Checked<PathBuf> {
+    static BUILT: OnceLock<Checked<PathBuf>> = OnceLock::new();
+    let build = || {
+        let target = Target::of_this_program()?;
+        let folder = target.folder.join(target.profile_folder);
+        target.build(&["--bin", "gollem", "-p", "gollem-gateway", "--features", "crash-points"])?;
+        let copy = folder.join(WITH_CRASH_POINTS);
+        std::fs::copy(folder.join("gollem"), &copy).map_err(doing(format!("copying to {}", copy.display())))?;
+        target.build(&["--bins", "-p", "gollem-gateway", "-p", "gollem-replay"])?;
+        Ok(folder)
+    };
+    BUILT.get_or_init(build).clone()
 }
 
 /// Where cargo built this program.
@@ -67,9 +67,9 @@ impl Target {
         Ok(Target { folder: folder.to_owned(), profile, profile_folder })
     }
 
-    fn build(&self, arguments: &[&str], folder: &Path) -> Checked<()> {
+    fn build(&self, arguments: &[&str]) -> Checked<()> {
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into()));
-        cargo.arg("build").args(arguments).args(["--profile", self.profile, "--target-dir"]).arg(folder);
+        cargo.arg("build").args(arguments).args(["--profile", self.profile, "--target-dir"]).arg(&self.folder);
         let built = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).output().map_err(doing("running cargo"))?;
         ensure(built.status.success(), || format!("cargo build: {}", String::from_utf8_lossy(&built.stderr)))
     }

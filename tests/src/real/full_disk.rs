@@ -7,7 +7,7 @@
 use super::binaries::Binaries;
 use super::http::Answer;
 use super::server::{Plan, Server, same_state};
-use super::traffic::{BOOK, Market, open_account};
+use super::traffic::{BOOK, Market, fill, open_account};
 use super::{Checked, DEADLINE, doing, ensure, outcome, skipped};
 use crate::outcome::Outcome;
 use gollem_journal::sim::Random;
@@ -63,7 +63,7 @@ fn fill_again_and_again(disk: &Disk, times: u64, random: &mut Random, cases: &mu
 
 fn fill_once(disk: &Disk, server: &Server, market: &mut Market, probe: &Probe<'_>, random: &mut Random) -> Checked<()> {
     let traffic = market.start(server, random, true)?;
-    let fillers = market.fill(server, FILLERS)?;
+    let fillers = fill(server, FILLERS)?;
     let ballast = disk.fill(random.below(LEFT_BYTES_MAX))?;
     // Fillers and traffic end with the first refusal.
     fillers.into_iter().try_for_each(|filler| filler.join().map_err(|_| "a client panicked"))?;

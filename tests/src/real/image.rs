@@ -36,6 +36,17 @@ pub(super) enum Fault {
     NotEmpty,
 }
 
+/// What is left when the power is back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kept {
+    /// All of it, as volatile as before: not the power went, but the process.
+    Everything,
+    /// What was synced.
+    Synced,
+    /// What was synced, and by this seed some of the rest.
+    Some(u64),
+}
+
 /// A disk. What is on it is addressed by number, as a kernel does.
 #[derive(Debug)]
 pub(super) struct Image {
@@ -100,9 +111,14 @@ impl Image {
         self.off
     }
 
-    /// Turns the power on again after a cut; without a seed everything unsynced is lost.
-    pub(super) fn power_on(&mut self, seed: Option<u64>) {
-        let mut random = seed.map(Random);
+    /// Turns the power on again.
+    pub(super) fn power_on(&mut self, kept: Kept) {
+        (self.cut_at, self.off) = (None, false);
+        let mut random = match kept {
+            Kept::Everything => return,
+            Kept::Synced => None,
+            Kept::Some(seed) => Some(Random(seed)),
+        };
         for node in self.nodes.values_mut() {
             match node {
                 Node::File(file) => file.power_cycle(random.as_mut()),
@@ -111,7 +127,6 @@ impl Image {
         }
         let reachable = self.reachable();
         self.nodes.retain(|number, _| reachable.contains(number));
-        (self.cut_at, self.off) = (None, false);
     }
 
     fn reachable(&self) -> BTreeSet<u64> {
@@ -353,7 +368,7 @@ mod tests {
         image.write(file, 0, b"newer").unwrap();
         image.rename((ROOT, name("kept")), (ROOT, name("renamed"))).unwrap();
         assert_eq!(text(&image, "renamed").unwrap(), b"newer");
-        image.power_on(None);
+        image.power_on(Kept::Synced);
         assert_eq!((text(&image, "kept"), text(&image, "renamed")), (Some(b"old".to_vec()), None));
     }
 
@@ -364,7 +379,7 @@ mod tests {
         image.write(file, 0, b"bytes").unwrap();
         image.sync(file).unwrap();
         image.unlink(ROOT, name("kept"), false).unwrap();
-        image.power_on(None);
+        image.power_on(Kept::Synced);
         assert_eq!((text(&image, "nameless"), text(&image, "kept")), (None, Some(b"old".to_vec())));
     }
 
@@ -380,7 +395,7 @@ mod tests {
                 image.sync_folder(ROOT).unwrap();
             }
         }
-        image.power_on(None);
+        image.power_on(Kept::Synced);
         let with = image.look_up(ROOT, name("with")).unwrap().number;
         assert!(image.look_up(with, name("file")).is_ok());
         assert_eq!(image.look_up(ROOT, name("without")), Err(Fault::NotFound));
@@ -395,7 +410,7 @@ mod tests {
             for index in 0..5 {
                 image.create(ROOT, name(&format!("new {index}")), false).unwrap();
             }
-            image.power_on(Some(seed));
+            image.power_on(Kept::Some(seed));
             let names: Vec<OsString> = image.list(ROOT).unwrap().into_iter().map(|(name, _)| name).collect();
             let bytes = image.read(file, 0, usize::MAX).unwrap().to_vec();
             (names, bytes)
@@ -413,6 +428,17 @@ mod tests {
     }
 
     #[test]
+    fn what_the_process_alone_lost_is_still_volatile() {
+        let (mut image, file) = disk();
+        image.write(file, 0, b"new").unwrap();
+        image.cut();
+        image.power_on(Kept::Everything);
+        assert_eq!(text(&image, "kept").unwrap(), b"new");
+        image.power_on(Kept::Synced);
+        assert_eq!(text(&image, "kept").unwrap(), b"old");
+    }
+
+    #[test]
     fn after_the_planned_call_nothing_works_until_the_power_is_back() {
         let (mut image, file) = disk();
         image.cut_after(1);
@@ -422,7 +448,7 @@ mod tests {
         assert!(image.is_off());
         assert_eq!(image.write(file, 0, b"two"), Err(Fault::Off));
         assert_eq!(image.read(file, 0, 3), Err(Fault::Off));
-        image.power_on(None);
+        image.power_on(Kept::Synced);
         assert_eq!(text(&image, "kept").unwrap(), b"old");
     }
 }

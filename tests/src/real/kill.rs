@@ -6,7 +6,7 @@
 
 use super::binaries::Binaries;
 use super::server::{Plan, Server, same_state};
-use super::traffic::Market;
+use super::traffic::{Market, fill};
 use super::{Checked, doing, ensure, outcome};
 use crate::outcome::Outcome;
 use gollem_journal::sim::Random;
@@ -20,13 +20,20 @@ use tempfile::TempDir;
 const KILL_US_MAX: u64 = 60_000;
 /// Kills of one data folder. Each restart replays it all, so the folder does not grow forever.
 const KILLS_PER_FOLDER: u64 = 50;
-/// How long a crash point may take to be passed by traffic before a polite stop is tried: most points lie in the way of
-/// every group, and those of a new segment come once a mebibyte.
-const PATIENCE: [Duration; 2] = [Duration::from_millis(300), Duration::from_secs(20)];
+/// Most points lie in the way of every start, group or stop.
+const SOON: Wait = Wait { patience: Duration::from_millis(300), fillers: 0 };
+/// Those of a new segment come once a mebibyte.
+const LATER: Wait = Wait { patience: Duration::from_secs(30), fillers: 8 };
 /// Passes of a crash point that may be waited for, after its first was tried.
 const PASSES_MAX: u64 = 20;
-/// Connections that fill segments.
-const FILLERS: usize = 8;
+
+/// How long a crash point may take to be passed by traffic before a polite stop is tried.
+#[derive(Clone, Copy, Debug)]
+struct Wait {
+    patience: Duration,
+    /// Connections that fill segments meanwhile.
+    fillers: usize,
+}
 
 /// Kills the server `kills` times: first at each of `points`, then in turn at random times and at random passes of
 /// random points. The points are those of a binary built with the feature `crash-points`, which is built when there are
@@ -37,6 +44,21 @@ pub fn check(kills: u64, points: &[&str], seed: u64) -> Outcome {
     let mut outcome = outcome(run.cases, seed, ended);
     outcome.failures.extend(run.missed.iter().map(|point| format!("the crash point {point} was never passed")));
     outcome
+}
+
+/// Every crash point, as a binary that has them tells when it is asked for one that it has not.
+///
+/// # Errors
+/// The binary cannot be built, or tells something else.
+pub fn crash_points() -> Result<Vec<String>, String> {
+    let folder = tempfile::tempdir().map_err(doing("a data folder"))?;
+    let (data, log) = (folder.path().join("data"), folder.path().join("log"));
+    let plan = Plan { binaries: Binaries::with_crash_points()?, data, log };
+    let mut server = plan.spawn(Some("none"))?;
+    ensure(!server.ready()?, || "gollem starts without the crash point that it was told".to_owned())?;
+    let told = server.told();
+    let names = told.trim_end().split_once("only: ").ok_or_else(|| format!("gollem names no crash points: {told}"))?.1;
+    Ok(names.split(", ").map(str::to_owned).collect())
 }
 
 struct Run {
@@ -54,7 +76,10 @@ impl Run {
                 match self.next_point(points) {
                     Some((point, 1)) => self.kill_at_first_pass(&mut folder, point)?,
                     Some((point, pass)) => {
-                        folder.kill_at(&format!("{point}:{pass}"), PATIENCE[0], &mut self.random).map(drop)?;
+                        // Some points are passed but once.
+                        let killed = folder.kill_at(&format!("{point}:{pass}"), SOON, &mut self.random)?;
+                        self.cases += u64::from(killed);
+                        continue;
                     }
                     None => folder.kill_at_random(&mut self.random)?,
                 }
@@ -71,7 +96,7 @@ impl Run {
         if let Some(first) = points.get(case) {
             return Some((first, 1));
         }
-        if points.is_empty() || case.is_multiple_of(2) {
+        if points.is_empty() || self.random.below(2) == 0 {
             return None;
         }
         let any = usize::try_from(self.random.below(points.len() as u64)).unwrap_or(0);
@@ -79,13 +104,16 @@ impl Run {
     }
 
     fn kill_at_first_pass(&mut self, folder: &mut Folder, point: &str) -> Checked<()> {
-        for patience in PATIENCE {
-            if folder.kill_at(point, patience, &mut self.random).map_err(doing(format!("killed at {point}")))? {
-                return Ok(());
-            }
+        let killed_at = || format!("killed at {point}");
+        if folder.kill_at(point, SOON, &mut self.random).map_err(doing(killed_at()))? {
+            return Ok(());
         }
-        self.missed.insert(point.to_owned());
-        Ok(())
+        // In a folder of its own, since what fills a segment has to be replayed at each restart.
+        let mut own = Folder::found(folder.plan.binaries.clone())?;
+        if !own.kill_at(point, LATER, &mut self.random).map_err(doing(killed_at()))? {
+            self.missed.insert(point.to_owned());
+        }
+        own.close()
     }
 }
 
@@ -118,13 +146,13 @@ impl Folder {
     }
 
     /// Lets a server kill itself at a crash point; false when it never came by, not even at a polite stop.
-    fn kill_at(&mut self, crash_at: &str, patience: Duration, random: &mut Random) -> Checked<bool> {
+    fn kill_at(&mut self, crash_at: &str, wait: Wait, random: &mut Random) -> Checked<bool> {
         self.server.take().ok_or("no server runs")?.kill()?;
         let mut server = self.plan.spawn(Some(crash_at))?;
         if server.ready()? {
             let traffic = self.market.start(&server, random, true)?;
-            let fillers = self.market.fill(&server, FILLERS)?;
-            if !server.ends_within(patience) {
+            let fillers = fill(&server, wait.fillers)?;
+            if !server.ends_within(wait.patience) {
                 server.terminate()?;
             }
             self.market.remember(traffic)?;

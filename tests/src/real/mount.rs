@@ -4,7 +4,7 @@
 //! process arrives here at once. Bytes that were read may stay in the kernel's page cache, which `mmap` needs; a power
 //! cut unmounts, and so drops them. Locks are the kernel's.
 
-use super::image::{Facts, Fault, Image, ROOT};
+use super::image::{Facts, Fault, Image, Kept, ROOT};
 use super::{Checked, doing};
 use fuser::{
     BackgroundSession, BsdFileFlags, Config, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation,
@@ -85,11 +85,11 @@ impl Disk {
     }
 
     /// Turns the power on again. Nobody may have a file open.
-    pub(super) fn power_on(&mut self, seed: Option<u64>) -> Checked<()> {
+    pub(super) fn power_on(&mut self, kept: Kept) -> Checked<()> {
         if let Some(session) = self.session.take() {
             session.umount_and_join().map_err(doing("unmounting"))?;
         }
-        self.shared.image().power_on(seed);
+        self.shared.image().power_on(kept);
         self.session = Some(session(&self.shared, self.mount.path()).map_err(doing("mounting again"))?);
         Ok(())
     }
@@ -376,7 +376,7 @@ mod tests {
         locked.try_lock().unwrap();
         assert!(File::open(&lost).unwrap().try_lock().is_err(), "locks hold");
         drop(locked);
-        disk.power_on(None).unwrap();
+        disk.power_on(Kept::Synced).unwrap();
         assert_eq!(fs::read_to_string(&kept).unwrap(), "synced");
         assert_eq!(fs::read(&lost).unwrap(), b"", "its name was synced, its bytes were not");
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
@@ -384,7 +384,7 @@ mod tests {
         assert!(fs::write(&kept, "after the end").is_err());
         assert!(disk.wait_for_cut(Duration::ZERO));
         assert!(fs::read_dir(&folder).is_err(), "nothing works without power");
-        disk.power_on(None).unwrap();
+        disk.power_on(Kept::Synced).unwrap();
         assert_eq!(fs::read_to_string(&kept).unwrap(), "synced");
     }
 }

@@ -22,6 +22,8 @@ const CONNECTIONS: u64 = 2;
 const REQUESTS_MAX: u64 = 1_000;
 /// Connections that send a round again, so that it takes few groups.
 const CONNECTIONS_AGAIN: usize = 8;
+/// The longest name of a listing.
+const SYMBOL_BYTES_MAX: usize = 64;
 /// Rows of a page.
 const PAGE: usize = 1_000;
 
@@ -74,7 +76,8 @@ impl Market {
         let asks = open("provider", &["read", "provide"])?;
         let bids = open("buyer", &["read", "trade"])?;
         let purchases = open("saver", &["read", "trade"])?;
-        server.client(&bids)?.post("/v1/purchases", &first_purchase())?;
+        let first = json!({ "amount_usd": "1000.00", "reference": "first" });
+        server.client(&bids)?.post("/v1/purchases", &first)?;
         let actors = vec![
             Actor::new(Sort::Asks, asks),
             Actor::new(Sort::Bids, bids),
@@ -134,29 +137,23 @@ impl Market {
         Ok(())
     }
 
-    /// Makes the log grow and leaves no other trace, until the server is gone: the same purchase again and again, over
-    /// that many connections.
-    pub(super) fn fill(&self, server: &Server, connections: usize) -> Checked<Vec<JoinHandle<()>>> {
-        let buyer = self.actors.iter().find(|actor| actor.sort == Sort::Bids).ok_or("nobody buys")?;
-        let fill = |_| {
-            let mut client = server.client(&buyer.key)?;
-            Ok(std::thread::spawn(move || {
-                let request = first_purchase();
-                while client.call("POST", "/v1/purchases", Some(&request)).is_ok_and(|answer| answer.status < 500) {}
-            }))
-        };
-        (0..connections).map(fill).collect()
-    }
-
     /// How many requests took effect for certain.
     pub(super) fn effects(&self) -> usize {
         self.actors.iter().map(|actor| actor.there).sum()
     }
 }
 
-/// What the buyer spends.
-fn first_purchase() -> Value {
-    json!({ "amount_usd": "1000.00", "reference": "first" })
+/// Makes the log grow until the server is gone or refuses, over that many connections: the same long listing again and
+/// again, which is refused each time but the first and leaves no other trace.
+pub(super) fn fill(server: &Server, connections: usize) -> Checked<Vec<JoinHandle<()>>> {
+    let fill = |_| {
+        let mut client = server.admin()?;
+        Ok(std::thread::spawn(move || {
+            let listing = json!({ "symbol": "x".repeat(SYMBOL_BYTES_MAX), "reference_price": "0.1" });
+            while client.call("POST", "/v1/instruments", Some(&listing)).is_ok_and(|answer| answer.status < 500) {}
+        }))
+    };
+    (0..connections).map(fill).collect()
 }
 
 /// Lists the book.
