@@ -89,7 +89,7 @@ pub const CHECKS: &[Check] = &[
         unit: "kills",
         cases_pr: 50,
         cases_full: 1_000,
-        run: |run| real::kill::check(run.cases, &[], run.seed),
+        run: kills,
     },
     Check {
         row: "2",
@@ -218,3 +218,13 @@ pub const CHECKS: &[Check] = &[
         run: planted::run,
     },
 ];
+
+fn kills(run: &Run) -> Outcome {
+    match real::kill::crash_points() {
+        Ok(points) => {
+            let points: Vec<&str> = points.iter().map(String::as_str).collect();
+            real::kill::check(run.cases, &points, run.seed)
+        }
+        Err(what) => Outcome { failures: vec![what], ..Outcome::default() },
+    }
+}
