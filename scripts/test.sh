@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Everything that must hold before a commit lands: format, lints, tests, docs. The last line is the count of tests.
+# Everything that must hold before a commit lands: format, lints, tests, docs, the scoreboard. The last line is the count
+# of tests and of rows of the scoreboard.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -27,9 +28,12 @@ cargo test --release -p gollem-engine --features naive --test twin --test alloca
 step "tests"
 GOLLEM_TEST_PYTHON="$PWD/target/test-clients/bin/python" cargo test --workspace --no-fail-fast 2>&1 | tee -a "$log" || status=$?
 
+step "the reliability scoreboard"
+cargo run --release --quiet -p gollem-tests --bin gollem-scoreboard 2>&1 | tee -a "$log" || status=$?
+
 grep -h 'skipped:' "$log" || true
-passed=$(awk '/^test result:/ { n += $4 } END { print n + 0 }' "$log")
-failed=$(awk '/^test result:/ { n += $6 } END { print n + 0 }' "$log")
+passed=$(awk '/^test result:/ { n += $4 } /^scoreboard:/ { n += $2 } END { print n + 0 }' "$log")
+failed=$(awk '/^test result:/ { n += $6 } /^scoreboard:/ { n += $4 } END { print n + 0 }' "$log")
 skipped=$(grep -c 'skipped:' "$log" || true)
 printf '\n%s passed, %s failed, %s skipped\n' "$passed" "$failed" "$skipped"
 exit "$status"

@@ -120,7 +120,7 @@ fn settle(opened: &mut Opened, next: Next) {
 /// Commits until a group finds no space, and gives that group back.
 fn commit_until_full(opened: &mut Opened) -> Group {
     loop {
-        let group = group(opened);
+        let mut group = group(opened);
         match opened.writer.commit(&mut group) {
             Ok(durable) => assert_eq!(durable.seq(), group.last_seq()),
             Err(error) => {
@@ -154,7 +154,7 @@ fn survive(disk: &SmallDisk, prepare_ahead: bool) {
         settle(&mut opened, Next::Ready);
     }
     disk.fill();
-    let waiting = commit_until_full(&mut opened);
+    let mut waiting = commit_until_full(&mut opened);
     let durable = opened.writer.durable_seq();
     let segments = if prepare_ahead { 2 } else { 1 };
     assert!(durable >= segments * (SEGMENT_BYTES_MIN / (PAYLOAD as u64 + 100)), "{durable} groups fitted");
@@ -180,7 +180,7 @@ fn survive(disk: &SmallDisk, prepare_ahead: bool) {
     disk.fill();
     let (mut opened, found) = open_at(&dir, prepare_ahead);
     assert_eq!(found, last);
-    let next = group(&mut opened);
+    let mut next = group(&mut opened);
     assert_eq!(opened.writer.commit(&mut next).unwrap().seq(), last + 1);
     // A clean stop gives the unused zeros back, which is room enough for its mark.
     opened.writer.close().unwrap();

@@ -1,0 +1,230 @@
+//! The reliability scoreboard: each row is a promise, a way to attack it, and a count of attacks.
+//!
+//! # What it holds
+//!
+//! | module | row |
+//! |---|---|
+//! | `power` | 2: the power fails before or after any sync |
+//! | `torn` | 3: any part of the last group reaches the disk |
+//! | `flips` | 4: any bit flips |
+//! | `large` | 4b: random bits of a large journal flip |
+//! | `places` | 5: records and segments are lost, stale, moved, swapped, repeated, deleted |
+//! | `syncs` | 6: a sync fails |
+//! | `errors` | 7a: full disk, failing and short calls |
+//! | `slots` | 8: a snapshot's writing is cut short, its slots are damaged |
+//! | `states` | 10: snapshot and tail against the full replay |
+//! | `attacker` | 24: the journal is rewritten with every checksum right |
+//! | [`real`] | 1, 2b, 7b, 15: kills, power cuts, a full disk and resends against the real binary |
+//! | `planted` | 25: each check is run against a bug it must find |
+//!
+//! # Invariants
+//!
+//! - A check knows the public API of the crates and the documented bytes on disk, nothing else. It holds a model of its
+//!   own of what must be there.
+//! - A case is made from one number, its seed; a run with that seed begins with that case. Only the pipeline's threads
+//!   decide more than the seed: which commands share a group.
+//! - A panic in a case is a failure of that case.
+
+mod attacker;
+mod cases;
+mod disk;
+mod errors;
+mod fixed;
+mod flips;
+mod large;
+mod model;
+mod pipeline;
+mod places;
+mod planted;
+mod power;
+mod report;
+mod slots;
+mod states;
+mod syncs;
+mod torn;
+
+use crate::outcome::Outcome;
+use crate::real;
+
+pub use report::{Line, machine, markdown, table};
+
+/// One row.
+#[derive(Clone, Copy, Debug)]
+pub struct Check {
+    /// Its number on the scoreboard; a letter where a row has several checks.
+    pub row: &'static str,
+    /// What happens to the system.
+    pub fault: &'static str,
+    /// What a pass means.
+    pub promise: &'static str,
+    /// What is counted as a case.
+    pub unit: &'static str,
+    /// Cases for a change that is proposed.
+    pub cases_pr: u64,
+    /// Cases for a release.
+    pub cases_full: u64,
+    /// Runs the cases.
+    pub run: fn(&Run) -> Outcome,
+}
+
+/// How a row is to be run.
+#[derive(Clone, Copy, Debug)]
+pub struct Run {
+    /// The row, for the line that repeats a failure.
+    pub row: &'static str,
+    /// Seed of the first case; the others follow.
+    pub seed: u64,
+    /// How many cases, at least.
+    pub cases: u64,
+    /// Whether this is the full volume.
+    pub full: bool,
+}
+
+/// Every row, in the scoreboard's order.
+pub const CHECKS: &[Check] = &[
+    Check {
+        row: "1",
+        fault: "SIGKILL of the real binary at random times and at every crash point",
+        promise: "nothing acknowledged is lost, nothing applied twice, the state is that of an offline replay",
+        unit: "kills",
+        cases_pr: 50,
+        cases_full: 1_000,
+        run: kills,
+    },
+    Check {
+        row: "2",
+        fault: "power cut before or after any sync; the disk keeps nothing or any subset of unsynced sectors",
+        promise: "nothing acknowledged is lost, nothing is there twice, the state is that of the surviving log",
+        unit: "cuts",
+        cases_pr: 200,
+        cases_full: 100_000,
+        run: power::run,
+    },
+    Check {
+        row: "2b",
+        fault: "power cut under the real binary, on a mounted disk that forgets what was not synced",
+        promise: "as row 1",
+        unit: "cuts",
+        cases_pr: 20,
+        cases_full: 100,
+        run: |run| real::power::check(run.cases, run.seed),
+    },
+    Check {
+        row: "3",
+        fault: "last group cut at every byte, and every subset of its sectors kept",
+        promise: "the last durable sequence exactly, no part of a group visible",
+        unit: "groups",
+        cases_pr: 20,
+        cases_full: 200,
+        run: torn::run,
+    },
+    Check {
+        row: "4",
+        fault: "every bit of 1 MiB of journal, of its marks and of snapshots flipped",
+        promise: "refused with file, offset and sequence; at most the last group after an unclean stop is cut, and reported",
+        unit: "bits",
+        cases_pr: flips::BITS / 64,
+        cases_full: flips::BITS,
+        run: flips::run,
+    },
+    Check {
+        row: "4b",
+        fault: "random bits of a journal of 10 GiB flipped (64 MiB in the small volume)",
+        promise: "refused with file and an offset at or before the bit",
+        unit: "bits",
+        cases_pr: 200,
+        cases_full: 10_000,
+        run: large::run,
+    },
+    Check {
+        row: "5",
+        fault: "records and segments misdirected, lost, stale, repeated, swapped or deleted",
+        promise: "all are refused, and the refusal changes nothing",
+        unit: "changes",
+        cases_pr: 100 * places::KINDS,
+        cases_full: 1_000 * places::KINDS,
+        run: places::run,
+    },
+    Check {
+        row: "6",
+        fault: "sync number N fails, once or from then on",
+        promise: "no acknowledgement from then on, no second sync; after a restart everything acknowledged is there",
+        unit: "failed syncs",
+        cases_pr: 50 * syncs::WAYS,
+        cases_full: 500 * syncs::WAYS,
+        run: syncs::run,
+    },
+    Check {
+        row: "7a",
+        fault: "1% of calls fail, 5% of writes stop short, the disk fills up, calls are interrupted",
+        promise: "nothing acknowledged is lost, reads go on, writing resumes without a restart when there is space",
+        unit: "groups",
+        cases_pr: 1_000,
+        cases_full: 100_000,
+        run: errors::run,
+    },
+    Check {
+        row: "7b",
+        fault: "the real binary's disk is really full",
+        promise: "commands are refused, reads go on, nothing is damaged, commands are taken again when there is space",
+        unit: "full disks",
+        cases_pr: 2,
+        cases_full: 20,
+        run: |run| real::full_disk::check(run.cases, run.seed),
+    },
+    Check {
+        row: "8",
+        fault: "the process or the power ends at any call of a snapshot's writing; either slot or both damaged",
+        promise: "an older snapshot and a longer replay, or the whole replay; never a mix",
+        unit: "kills",
+        cases_pr: 100,
+        cases_full: 10_000,
+        run: slots::run,
+    },
+    Check {
+        row: "10",
+        fault: "start from a snapshot taken at a random input",
+        promise: "state hash and events of the tail equal those of a full replay",
+        unit: "snapshots",
+        cases_pr: 50,
+        cases_full: 1_000,
+        run: states::run,
+    },
+    Check {
+        row: "15",
+        fault: "answers of the real binary are lost and requests sent again",
+        promise: "one effect for each client id, and every resend gets the first answer",
+        unit: "requests",
+        cases_pr: 10_000,
+        cases_full: 1_000_000,
+        run: |run| real::resend::check(run.cases, run.seed),
+    },
+    Check {
+        row: "24",
+        fault: "a record is rewritten, moved, added or removed, and every checksum after it made right",
+        promise: "a head signed before shows it; random proofs verify for true records only",
+        unit: "attacks",
+        cases_pr: 10,
+        cases_full: 1_000,
+        run: attacker::run,
+    },
+    Check {
+        row: "25",
+        fault: "a bug is planted in a copy of the program",
+        promise: "the row that is there for it fails, and passes without it",
+        unit: "bugs",
+        cases_pr: planted::COUNT,
+        cases_full: planted::COUNT,
+        run: planted::run,
+    },
+];
+
+fn kills(run: &Run) -> Outcome {
+    match real::kill::crash_points() {
+        Ok(points) => {
+            let points: Vec<&str> = points.iter().map(String::as_str).collect();
+            real::kill::check(run.cases, &points, run.seed)
+        }
+        Err(what) => Outcome { failures: vec![what], ..Outcome::default() },
+    }
+}
