@@ -48,7 +48,7 @@
 //! | case | what is found | verdict | why |
 //! |---|---|---|---|
 //! | a | a segment's name, place, header or header chain is wrong, or the log passes P with another record | corrupt | synced before it got its name |
-//! | b | D is a record that matches its own checksum but not its place, or has nonzero padding | corrupt | a torn write over zeros leaves no such record; a misplaced, repeated or newer one does |
+//! | b | D is a record that matches its own checksum but not its place, or has nonzero padding; or there is a byte that is not zero further after E than the largest group reaches | corrupt | a torn write over zeros leaves no such thing; a misplaced, repeated or newer record does |
 //! | c | after D in the segment, a valid record of a group that does not start at E+1 | corrupt | the damaged group had been synced before that one was written |
 //! | d | damage, and a later segment exists | corrupt | a segment begins after all groups before it were synced |
 //! | e | no damage, and a later segment exists | go on there | |

@@ -10,7 +10,9 @@ use std::io;
 use crate::Seq;
 use crate::decode::{Blemish, Decoded, check_header, records};
 use crate::error::{Damage, ScanError};
-use crate::format::{RECORD_HEADER_BYTES, SEGMENT_HEADER_BYTES, padded, parse_segment_name, segment_name};
+use crate::format::{
+    GROUP_BYTES_MAX, RECORD_HEADER_BYTES, SEGMENT_HEADER_BYTES, padded, parse_segment_name, segment_name,
+};
 use crate::mark::{self, MARK_NAME, Mark, Stop};
 use crate::position::Position;
 use crate::reader::{Fresh, Remains, SegmentReader};
@@ -210,6 +212,12 @@ impl<S: Storage, V> Walk<'_, S, V> {
             (Decoded::Nothing | Decoded::Whole { .. }, None) => {
                 (None, Place { name, offset: end.end, expected_seq, damage: Damage::TailNotZero })
             }
+        };
+        // What was being written when the process stopped is one group at the most, right after the last one.
+        let fault = if remains.nonzero_end > end.end + GROUP_BYTES_MAX as u64 {
+            fault.map(|fault| if fault == Fault::Broken { Fault::Inconsistent } else { fault })
+        } else {
+            fault
         };
         let mark = if later_seq.is_none() { self.mark_still_there()? } else { None };
         if let (Some(mark), None) = (mark, fault) {

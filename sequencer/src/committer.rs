@@ -2,13 +2,16 @@
 
 use crate::batch::Batch;
 use crate::feed::Feed;
+#[cfg(any(test, feature = "sim"))]
 use crate::matcher::Turn;
 use crate::port::OpenPorts;
 use crate::released::Pool;
 use crate::space::{RETRY, Space};
 use crate::status::{Health, Shared};
 use crate::watermark::{Watermark, Witnesses};
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError};
+#[cfg(any(test, feature = "sim"))]
+use crossbeam_channel::TryRecvError;
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use gollem_journal::{Durable, FileStorage, Storage, WriteError, Writer, crash_point};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -54,6 +57,7 @@ impl<S: Storage> Committer<S> {
     ///
     /// # Errors
     /// As [`Committer::run`].
+    #[cfg(any(test, feature = "sim"))]
     pub(crate) fn turn(&mut self) -> Result<Turn, WriteError> {
         if let Some(batch) = self.unwritten.take() {
             self.process(batch)?;

@@ -49,15 +49,15 @@ fn run(storage: &SimStorage, model: &mut Model, context: &str) -> Option<u64> {
     {
         let (mut opened, _) = open(storage).ok()?;
         for sizes in groups {
-            let group = model.group(&mut opened, &sizes);
+            let mut group = model.group(&mut opened, &sizes);
             let before = log_files(storage);
-            match model.commit_group(&mut opened, &group) {
+            match model.commit_group(&mut opened, &mut group) {
                 Ok(_) => {}
                 Err(error) if error.is_retryable() => {
                     refused += 1;
                     assert!(log_files(storage) == before, "{context}: no file of the log is touched");
                     assert_eq!(storage.get("next.tmp"), None, "{context}: what was begun is removed");
-                    model.commit_group(&mut opened, &group).unwrap_or_else(|error| panic!("{context}: {error}"));
+                    model.commit_group(&mut opened, &mut group).unwrap_or_else(|error| panic!("{context}: {error}"));
                 }
                 Err(_) => {
                     assert_poisoned(storage, &mut opened, context);
@@ -138,7 +138,7 @@ fn commands_go_on_to_the_reserve_of_a_full_disk_and_beyond_it_once_there_is_spac
     // More was taken than fits: the group waits, as often as it is tried.
     room = opened.writer.room();
     let durable = model.records.len();
-    let group = model.group(&mut opened, &[60_000, 60_000]);
+    let mut group = model.group(&mut opened, &[60_000, 60_000]);
     assert!(group.bytes() as u64 > room.bytes);
     for attempt in 0..3 {
         assert_no_space(&storage, &mut opened, &group, &format!("attempt {attempt}"));
@@ -148,7 +148,7 @@ fn commands_go_on_to_the_reserve_of_a_full_disk_and_beyond_it_once_there_is_spac
 
     storage.set_capacity(3 * SEGMENT);
     settled(&mut opened, Next::Ready);
-    model.commit_group(&mut opened, &group).unwrap();
+    model.commit_group(&mut opened, &mut group).unwrap();
     // The disk is full again, which the clean stop does not mind.
     settled(&mut opened, Next::Full);
     model.commit(&mut opened, &[5]).unwrap();
@@ -215,7 +215,7 @@ fn a_journal_that_prepares_nothing_ahead_learns_of_a_full_disk_and_of_its_end_by
     model.commit(&mut opened, &big()).unwrap();
     let bytes = opened.writer.room().bytes;
     assert_eq!(opened.writer.room().next, Next::Preparing);
-    let group = model.group(&mut opened, &big());
+    let mut group = model.group(&mut opened, &big());
     for attempt in 0..3 {
         assert_no_space(&storage, &mut opened, &group, &format!("attempt {attempt}"));
         let calls = storage.calls();
@@ -223,10 +223,10 @@ fn a_journal_that_prepares_nothing_ahead_learns_of_a_full_disk_and_of_its_end_by
         assert_eq!(storage.calls(), calls, "asking makes no attempt");
     }
     storage.set_capacity(2 * SEGMENT);
-    model.commit_group(&mut opened, &group).unwrap();
+    model.commit_group(&mut opened, &mut group).unwrap();
     assert_eq!(opened.writer.room().next, Next::Preparing);
     // The disk is full again: a clean stop and a restart need less than it has.
-    let group = model.group(&mut opened, &big());
+    let mut group = model.group(&mut opened, &big());
     assert_no_space(&storage, &mut opened, &group, "again");
     opened.writer.close().unwrap();
     let (report, found) = scan(&storage).unwrap();
@@ -259,13 +259,13 @@ fn a_disk_that_is_often_full_and_fails_by_chance_loses_nothing_acknowledged() {
                     1 + usize::try_from(random.below(60_000)).unwrap();
                     1 + usize::try_from(random.below(12)).unwrap()
                 ];
-                let group = model.group(&mut opened, &sizes);
-                let mut result = model.commit_group(&mut opened, &group);
+                let mut group = model.group(&mut opened, &sizes);
+                let mut result = model.commit_group(&mut opened, &mut group);
                 while let Err(WriteError::NoSpace { .. }) = result {
                     refused += 1;
                     capacity += SEGMENT / 2;
                     storage.set_capacity(capacity);
-                    result = model.commit_group(&mut opened, &group);
+                    result = model.commit_group(&mut opened, &mut group);
                     went_on += u64::from(result.is_ok());
                 }
                 if result.is_err() {

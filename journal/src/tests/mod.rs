@@ -43,8 +43,8 @@ pub(crate) struct Model {
 impl Model {
     /// Commits one group of payloads with these sizes.
     pub(crate) fn commit(&mut self, opened: &mut Opened<SimStorage>, sizes: &[usize]) -> Result<Durable, WriteError> {
-        let group = self.group(opened, sizes);
-        self.commit_group(opened, &group)
+        let mut group = self.group(opened, sizes);
+        self.commit_group(opened, &mut group)
     }
 
     /// Encodes one group of payloads with these sizes.
