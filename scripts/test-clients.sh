@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# A Python environment with the client packages our users have. Without Python the tests that need it say so and skip.
+# A Python environment with the client packages our users have, and moto, which stands in for S3. Without Python the tests that need it say so and skip.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 environment=target/test-clients
-packages="openai==3.52.0"
+packages="openai==3.52.0 moto[server]==5.2.5"
 
 if [ "$(cat "$environment/packages" 2>/dev/null)" = "$packages" ]; then
     exit 0

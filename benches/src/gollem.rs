@@ -235,6 +235,11 @@ impl<X: Exchange> Subject for Driver<X> {
 }
 
 impl<X: Exchange> Driver<X> {
+    /// The engine by itself.
+    pub(crate) fn into_engine(self) -> X {
+        self.engine
+    }
+
     #[inline(always)]
     fn send(&mut self, command: Command) {
         self.seq += 1;

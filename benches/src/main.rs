@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `random`, `market` | random numbers from a seed; the accounts and the instrument that all workloads share |
 //! | `calls` | exchange-like flow for the engine alone |
-//! | `cycle` | ask, call, delivery, without end, for the pipeline |
+//! | `flow` | the order flow as commands, for the pipeline |
 //! | `engine` | commands a second and service times of one engine |
 //! | `workload`, `generate`, `reference` | order files that any engine can replay, the flow they are made of, the right answers |
 //! | `measure`, `book`, `bare` | how an engine is measured over an order file; ours, and the least that any needs |
@@ -23,8 +23,8 @@ mod bare;
 mod book;
 mod calls;
 mod control;
-mod cycle;
 mod engine;
+mod flow;
 mod generate;
 mod gollem;
 mod market;

@@ -2,62 +2,63 @@
 //!
 //! A command's wait starts when it was due, not when it could be sent: a stall that delays the sender counts against
 //! every command that was due meanwhile (no coordinated omission). One thread sends, one waits for the answers, which
-//! come in the order of the commands. The sender sleeps until shortly before a command is due and spins the rest, so
-//! the scheduler's wake-up time is not mistaken for the pipeline's.
+//! come in the order of the commands. The sender sleeps until shortly before a command is due and then yields until it
+//! is, so the scheduler's wake-up time is not mistaken for the pipeline's, and the pipeline can use the core.
 
 use crate::output;
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use gollem_engine::{Command, Event};
-use gollem_sequencer::{Ack, Ingress, PendingAck, SubmitError};
+use gollem_sequencer::{Ack, Answers, Port, SubmitError};
 use hdrhistogram::Histogram;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The sender spins this long before a command is due: about what a wake-up takes. More would take a whole core from the
-/// pipeline at 10,000 commands a second.
-const SPIN: Duration = Duration::from_micros(50);
+/// The sender sleeps no more when a command is due this soon: about what a wake-up takes.
+const AWAKE: Duration = Duration::from_micros(50);
 
-/// A command that was sent: when it was due, and its answer to come.
-type Sent = (Instant, PendingAck);
+/// When commands are due.
+#[derive(Clone, Copy, Debug)]
+struct Schedule {
+    start: Instant,
+    rate: u32,
+}
+
+impl Schedule {
+    fn due(self, number: usize) -> Instant {
+        self.start + Duration::from_nanos(number as u64 * 1_000_000_000 / u64::from(self.rate))
+    }
+}
 
 /// Sends the commands at `rate` a second and returns the times from due to acknowledged.
 ///
 /// # Errors
 /// When a command is refused or not acknowledged.
-pub(crate) fn measure(ingress: &Ingress, commands: Vec<Command>, rate: u32) -> anyhow::Result<Histogram<u64>> {
-    let (queue, sent) = sync_channel(commands.len());
+pub(crate) fn measure(
+    port: &mut Port,
+    answers: &Answers,
+    commands: &[Command],
+    rate: u32,
+) -> anyhow::Result<Histogram<u64>> {
+    let schedule = Schedule { start: Instant::now() + Duration::from_millis(1), rate };
     thread::scope(|scope| {
-        let waiter = scope.spawn(|| wait(sent));
-        let sending = send(ingress, commands, rate, &queue);
-        drop(queue);
-        let times = waiter.join().map_err(|_| anyhow::anyhow!("the waiting thread panicked"))?;
-        sending?;
-        times
+        let waiter = scope.spawn(move || wait(answers, schedule, commands.len()));
+        send(port, commands, schedule)?;
+        waiter.join().map_err(|_| anyhow::anyhow!("the waiting thread panicked"))?
     })
 }
 
-fn send(ingress: &Ingress, commands: Vec<Command>, rate: u32, queue: &SyncSender<Sent>) -> anyhow::Result<()> {
-    let start = Instant::now() + Duration::from_millis(1);
-    for (command, number) in commands.into_iter().zip(0_u64..) {
-        let due = start + Duration::from_nanos(number * 1_000_000_000 / u64::from(rate));
-        wait_until(due);
-        let answer = submit(ingress, command)?;
-        if queue.send((due, answer)).is_err() {
-            bail!("the waiting thread has stopped");
+fn send(port: &mut Port, commands: &[Command], schedule: Schedule) -> anyhow::Result<()> {
+    for (number, command) in commands.iter().enumerate() {
+        wait_until(schedule.due(number));
+        // Again and again while the queue is full: its order matters to those after it.
+        loop {
+            match port.submit(command.clone()) {
+                Err(SubmitError::Overloaded) => thread::yield_now(),
+                sent => break sent.context("a command was not accepted")?,
+            }
         }
     }
     Ok(())
-}
-
-/// Sends the command, again and again while the queue is full: its order matters to those after it.
-fn submit(ingress: &Ingress, command: Command) -> anyhow::Result<PendingAck> {
-    loop {
-        match ingress.submit(command.clone()) {
-            Err(SubmitError::Overloaded) => thread::yield_now(),
-            answer => return answer.context("a command was not accepted"),
-        }
-    }
 }
 
 fn wait_until(due: Instant) {
@@ -66,27 +67,38 @@ fn wait_until(due: Instant) {
         if left.is_zero() {
             return;
         }
-        if left > SPIN {
-            thread::park_timeout(left - SPIN);
+        if left > AWAKE {
+            thread::park_timeout(left - AWAKE);
         } else {
-            std::hint::spin_loop();
+            thread::yield_now();
         }
     }
 }
 
-fn wait(sent: Receiver<Sent>) -> anyhow::Result<Histogram<u64>> {
-    let mut times = output::histogram()?;
-    for (due, answer) in sent {
-        let ack = answer.wait().context("a command was not acknowledged")?;
-        output::record(&mut times, due.elapsed());
-        check(&ack)?;
-    }
+fn wait(answers: &Answers, schedule: Schedule, count: usize) -> anyhow::Result<Histogram<u64>> {
+    let (mut times, mut number) = (output::histogram()?, 0);
+    take_answers(answers, count, |ack| {
+        let now = Instant::now();
+        for _ in 0..ack.inputs_len() {
+            output::record(&mut times, now.saturating_duration_since(schedule.due(number)));
+            number += 1;
+        }
+    })?;
     Ok(times)
 }
 
-/// Every command of the workload takes effect; a refusal would mean that something else was measured.
-pub(crate) fn check(ack: &Ack) -> anyhow::Result<()> {
-    let refused = ack.events.iter().find(|event| matches!(event, Event::Rejected(_)));
-    ensure!(refused.is_none(), "command {} was refused: {refused:?}", ack.seq);
+/// Takes the answers to `count` commands.
+///
+/// # Errors
+/// When one is missing, or says that a command was refused: then something else was measured.
+pub(crate) fn take_answers(answers: &Answers, count: usize, mut take: impl FnMut(&Ack)) -> anyhow::Result<()> {
+    let mut taken = 0;
+    while taken < count {
+        let ack = answers.wait().context("a command was not acknowledged")?;
+        taken += ack.inputs_len();
+        take(&ack);
+        let refused = ack.events().iter().find(|event| matches!(event, Event::Rejected(_)));
+        ensure!(refused.is_none(), "a command up to {} was refused: {refused:?}", ack.seq);
+    }
     Ok(())
 }

@@ -6,7 +6,7 @@ use crate::identity::Identity;
 use crate::inference::{Calls, Upstream};
 use gollem_engine::{Command, Engine, Event, StateHash};
 use gollem_projections::{View, Views};
-use gollem_sequencer::{Ack, Ingress, Status, SubmitError};
+use gollem_sequencer::{Ack, FollowerView, Ingress, Status, SubmitError};
 use hdrhistogram::Histogram;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -23,6 +23,7 @@ const OVERLOAD_PAUSE: Duration = Duration::from_millis(5);
 pub struct App {
     pub(crate) ingress: Ingress,
     pub(crate) status: Status,
+    pub(crate) follower: FollowerView,
     pub(crate) view: View,
     pub(crate) identity: Identity,
     pub(crate) catalog: Catalog,
@@ -98,7 +99,7 @@ impl App {
 /// The answer to a command that was not refused. Deadlines that had come took effect before the command, so their
 /// events may stand before its own: who reads them must know its own by name. A refusal is always the last.
 fn accepted(ack: Ack) -> Result<Ack, ApiError> {
-    match ack.events.last() {
+    match ack.events().last() {
         Some(Event::Rejected(reason)) => Err((*reason).into()),
         _ => Ok(ack),
     }

@@ -5,10 +5,11 @@
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use gollem_gateway::demo::{self, DemoOptions, Speed};
-use gollem_gateway::{Exchange, ExchangeOptions, Server};
+use gollem_gateway::{Exchange, ExchangeOptions, Server, TreeKey};
 use gollem_sequencer::Pinning;
 use std::io::IsTerminal;
 use std::path::PathBuf;
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -43,9 +44,25 @@ struct Serve {
     /// Core for the matcher thread: auto, off, or its number.
     #[arg(long, value_name = "CORE", default_value = "auto", value_parser = parse_pinning)]
     pin: Pinning,
-    /// Bytes of a journal segment, a multiple of 4096. Each is filled with zeros ahead of its use.
-    #[arg(long, value_name = "BYTES", default_value_t = gollem_journal::Options::default().segment_bytes)]
-    segment_bytes: u64,
+    /// MiB of a journal segment.
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(2..=4096))]
+    segment_mib: u32,
+    /// MiB of journal between two snapshots, at the least; one is taken at the end of a segment.
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..))]
+    snapshot_mib: u32,
+    /// File of the key that signs the journal's tree heads, outside the data folder, made when missing; or off
+    /// [default: gollem/tree-head.key in the user's configuration folder].
+    #[arg(long, value_name = "FILE|off", env = "GOLLEM_TREE_KEY")]
+    tree_key: Option<PathBuf>,
+    /// Copy closed journal segments to file:///FOLDER or s3://BUCKET/PREFIX (credentials from AWS_* variables).
+    #[arg(long, value_name = "URL")]
+    archive: Option<String>,
+    /// Drop segments that are archived and that neither snapshots nor views need.
+    #[arg(long, requires = "archive")]
+    drop_archived: bool,
+    /// Seconds between two signed tree heads, at the least.
+    #[arg(long, value_name = "S", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    tree_interval: u32,
 }
 
 #[derive(Debug, Args)]
@@ -105,18 +122,42 @@ impl Cli {
 }
 
 impl Serve {
+    /// Where the key of tree heads is, unless none is wanted or there is no place for one.
+    fn tree_key(&self) -> Option<TreeKey> {
+        let every = Duration::from_secs(u64::from(self.tree_interval));
+        let path = match &self.tree_key {
+            Some(path) if path.as_os_str() == "off" => return None,
+            Some(path) => path.clone(),
+            None => configuration_folder().or_else(|| {
+                tracing::warn!("no tree heads are signed: neither --tree-key nor a home folder says where the key is");
+                None
+            })?,
+        };
+        Some(TreeKey { path, every })
+    }
+
     async fn run(self) -> anyhow::Result<()> {
         let stop = stop_signal()?;
         let listener = bind(&self.listen).await?;
         let defaults = ExchangeOptions::new(self.data.clone());
-        let options =
-            ExchangeOptions { dev: self.dev, pinning: self.pin, segment_bytes: self.segment_bytes, ..defaults };
+        let journal = gollem_journal::Options { segment_bytes: u64::from(self.segment_mib) << 20, ..defaults.journal };
+        let options = ExchangeOptions {
+            dev: self.dev,
+            pinning: self.pin,
+            journal,
+            snapshot_every_bytes: u64::from(self.snapshot_mib) << 20,
+            tree_key: self.tree_key(),
+            archive: self.archive.clone(),
+            drop_archived: self.drop_archived,
+            ..defaults
+        };
         let exchange = Exchange::open(&options).await?;
-        let recovery = exchange.recovery();
+        let found = exchange.found();
         tracing::info!(
-            inputs = recovery.last_seq,
-            torn_bytes = recovery.torn_bytes,
-            clean_stop = recovery.clean,
+            inputs = found.journal.last_seq,
+            from_snapshot = found.snapshot_seq,
+            torn_bytes = found.journal.torn_bytes,
+            clean_stop = found.journal.clean,
             data = %self.data.display(),
             "recovered"
         );
@@ -125,8 +166,13 @@ impl Serve {
         }
         let server = Server::start(listener, exchange.app())?;
         println!("listening on http://{}", server.address());
-        stop.await?;
-        tracing::info!("stopping: finishing what is in flight");
+        tokio::select! {
+            asked = stop => {
+                asked?;
+                tracing::info!("stopping: finishing what is in flight");
+            }
+            () = exchange.broken() => tracing::error!("stopping: a thread of the pipeline panicked"),
+        }
         server.stop().await;
         let closed = exchange.close().await?;
         tracing::info!(inputs = closed.inputs, state_hash = %closed.state_hash, "stopped");
@@ -148,6 +194,13 @@ impl Demo {
         };
         demo::run(options, listener, stop).await
     }
+}
+
+/// Where the key of tree heads is by default.
+fn configuration_folder() -> Option<PathBuf> {
+    let given = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let folder = given("XDG_CONFIG_HOME").or_else(|| given("HOME").map(|home| home.join(".config")))?;
+    Some(folder.join("gollem").join("tree-head.key"))
 }
 
 async fn bind(address: &str) -> anyhow::Result<TcpListener> {

@@ -1,7 +1,7 @@
 //! One exchange in one process: journal, engine, views and identity store under one data folder.
 //!
 //! ```text
-//! DATA/journal/      the truth
+//! DATA/journal/      the truth, with snapshots of the state and signed tree heads
 //! DATA/views/        rebuilt from the journal when deleted
 //! DATA/identity.db   who stands behind an account number
 //! ```
@@ -11,12 +11,15 @@ use crate::catalog::Catalog;
 use crate::identity::{Caller, Identity};
 use crate::inference::{Calls, Upstream};
 use crate::keys::{ApiKey, Scopes};
-use gollem_engine::{Amount, StateHash};
-use gollem_journal::{FileStorage, Storage};
+use gollem_engine::{Amount, Event, StateHash};
+use gollem_journal::{Archive, ArchiveError, FileStorage, HeadSigner, KeyFileError, Storage, key_is_outside};
 use gollem_projections::{Fold, Projector, StoreError, Views};
-use gollem_sequencer::{Feed, Options, Pinning, Sequencer, StartError, StopError};
+use gollem_sequencer::{
+    Archiver, ArchiverOptions, Feed, Follower, FollowerOptions, Found, Heads, Health, Observer, Options, Pinning,
+    Sequencer, StartError, StopError,
+};
 use hdrhistogram::Histogram;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -29,6 +32,20 @@ const OVERHEAD_US_MAX: u64 = 60_000_000;
 /// How long calls that were cut short may take to settle.
 const SETTLE_PATIENCE: Duration = Duration::from_secs(5);
 
+/// How often a broken pipeline is looked for.
+const HEALTH_PAUSE: Duration = Duration::from_millis(100);
+/// The name under which tree heads are signed.
+const TREE_NAME: &str = "gollem/journal";
+
+/// How tree heads are signed.
+#[derive(Clone, Debug)]
+pub struct TreeKey {
+    /// The file that holds the key, outside of the data folder; created when missing.
+    pub path: PathBuf,
+    /// At most so often a head is signed.
+    pub every: Duration,
+}
+
 /// How to open an exchange.
 #[derive(Clone, Debug)]
 pub struct ExchangeOptions {
@@ -38,8 +55,16 @@ pub struct ExchangeOptions {
     pub dev: bool,
     /// Where the matcher thread runs.
     pub pinning: Pinning,
-    /// Bytes of a journal segment.
-    pub segment_bytes: u64,
+    /// How the journal is laid out.
+    pub journal: gollem_journal::Options,
+    /// Bytes of journal between two snapshots, at the least.
+    pub snapshot_every_bytes: u64,
+    /// Signs tree heads, if there is a key.
+    pub tree_key: Option<TreeKey>,
+    /// Where closed segments of the journal are copied to: `file:///folder` or `s3://bucket/prefix`.
+    pub archive: Option<String>,
+    /// Whether archived segments that nobody needs are dropped here.
+    pub drop_archived: bool,
     /// How long a client may take nothing of what it is sent before it counts as gone.
     pub client_patience: Duration,
     /// How long a stop waits for requests in flight before it cuts them short.
@@ -50,8 +75,18 @@ impl ExchangeOptions {
     /// The defaults for a data folder.
     pub fn new(data: PathBuf) -> ExchangeOptions {
         let (client_patience, drain_patience) = (Duration::from_secs(30), Duration::from_secs(10));
-        let segment_bytes = gollem_journal::Options::default().segment_bytes;
-        ExchangeOptions { data, dev: false, pinning: Pinning::Auto, segment_bytes, client_patience, drain_patience }
+        ExchangeOptions {
+            data,
+            dev: false,
+            pinning: Pinning::Auto,
+            journal: gollem_journal::Options::default(),
+            snapshot_every_bytes: FollowerOptions::default().snapshot_every_bytes,
+            tree_key: None,
+            archive: None,
+            drop_archived: false,
+            client_patience,
+            drain_patience,
+        }
     }
 }
 
@@ -72,6 +107,21 @@ pub enum OpenError {
     /// The journal cannot be recovered.
     #[error(transparent)]
     Sequencer(#[from] StartError),
+    /// The key of tree heads cannot be used.
+    #[error(transparent)]
+    TreeKey(#[from] KeyFileError),
+    /// The key of tree heads is in the wrong place.
+    #[error("the key of tree heads, {}, is inside the data folder: whoever copies or rewrites the folder must not find it there; choose another place with --tree-key", path.display())]
+    TreeKeyInside {
+        /// The key.
+        path: PathBuf,
+    },
+    /// The archive cannot be used.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    /// A background thread cannot be started.
+    #[error("a background thread cannot be started: {0}")]
+    Background(std::io::Error),
     /// The identity store cannot be opened.
     #[error("identity store: {0}")]
     Identity(#[from] sqlx::Error),
@@ -92,6 +142,8 @@ pub struct Exchange {
     app: Arc<App>,
     sequencer: Sequencer,
     projector: Projector,
+    follower: Follower,
+    archiver: Option<Archiver>,
     new_admin_key: Option<ApiKey>,
 }
 
@@ -124,15 +176,20 @@ impl Exchange {
         let identity = Identity::open(&options.data.join("identity.db")).await?;
         let new_admin_key = ensure_admin(&identity).await?;
         let (feed, feed_reader) = Feed::new(FEED_BATCHES_MAX, FEED_BACKLOG_INPUTS_MAX);
-        let journal = gollem_journal::Options { segment_bytes: options.segment_bytes, ..Default::default() };
-        let pipeline = Options { journal, pinning: options.pinning, ..Options::new(journal_dir.clone()) };
+        let heads = heads(options)?;
+        let pipeline =
+            Options { pinning: options.pinning, journal: options.journal, ..Options::new(journal_dir.clone()) };
         let sequencer = recover(&pipeline, &views, feed)?;
         let status = sequencer.status();
         let catalog = Catalog::new(views.instruments()?);
+        let following = FollowerOptions { snapshot_every_bytes: options.snapshot_every_bytes, heads };
+        let follower = Follower::start(&journal_dir, following, status.clone()).map_err(OpenError::Background)?;
+        let archiver = start_archiver(options, &journal_dir, &views)?;
         let projector = Projector::start(views, feed_reader, status.clone(), journal_dir)?;
         let app = Arc::new(App {
             ingress: sequencer.ingress(),
             status,
+            follower: follower.view(),
             view: projector.view(),
             identity,
             catalog,
@@ -143,7 +200,7 @@ impl Exchange {
             drain_patience: options.drain_patience,
             overhead_us: Mutex::new(Histogram::new_with_max(OVERHEAD_US_MAX, 3)?),
         });
-        Ok(Exchange { app, sequencer, projector, new_admin_key })
+        Ok(Exchange { app, sequencer, projector, follower, archiver, new_admin_key })
     }
 
     /// What request handlers share.
@@ -156,9 +213,16 @@ impl Exchange {
         self.new_admin_key.as_ref()
     }
 
-    /// What recovery found.
-    pub fn recovery(&self) -> &gollem_journal::Recovery {
-        self.sequencer.recovery()
+    /// What the start found.
+    pub fn found(&self) -> &Found {
+        self.sequencer.found()
+    }
+
+    /// Ends when the exchange can only be stopped, because one of its threads panicked.
+    pub async fn broken(&self) {
+        while self.app.status.health() != Health::Panicked {
+            tokio::time::sleep(HEALTH_PAUSE).await;
+        }
     }
 
     /// Lets calls in flight settle, then closes everything in order.
@@ -172,8 +236,13 @@ impl Exchange {
                 tracing::warn!("calls were still running: their contracts return by expiry");
             }
         }
-        let stopped = self.sequencer.stop()?;
+        let stopped = self.sequencer.stop();
         self.projector.join();
+        self.follower.stop();
+        if let Some(archiver) = self.archiver {
+            archiver.stop();
+        }
+        let stopped = stopped?;
         self.app.identity.close().await;
         let engine = stopped.engine;
         Ok(Closed {
@@ -191,11 +260,13 @@ fn recover(pipeline: &Options, views: &Views, feed: Feed) -> Result<Sequencer, O
     let mut fold = Fold::new(views)?;
     let mut failed = None;
     let witnessed = fold.watermark();
-    let sequencer = Sequencer::start(pipeline, witnessed, Some(feed), &mut |seq, at, events| {
+    let mut tell = |seq, at, events: &[Event]| {
         if failed.is_none() {
             failed = fold.apply(seq, at, events).err();
         }
-    })?;
+    };
+    let observer = Observer { after: witnessed, tell: &mut tell };
+    let sequencer = Sequencer::start(pipeline, witnessed, Some(feed), Some(observer))?;
     match failed.map_or_else(|| fold.flush(), Err) {
         Ok(()) => Ok(sequencer),
         Err(error) => {
@@ -206,6 +277,37 @@ fn recover(pipeline: &Options, views: &Views, feed: Feed) -> Result<Sequencer, O
             Err(error.into())
         }
     }
+}
+
+/// Starts copying closed segments, if there is an archive for them.
+fn start_archiver(
+    options: &ExchangeOptions,
+    journal_dir: &Path,
+    views: &Arc<Views>,
+) -> Result<Option<Archiver>, OpenError> {
+    let Some(url) = &options.archive else {
+        return Ok(None);
+    };
+    let archiving = ArchiverOptions { archive: Archive::open(url)?, drop_archived: options.drop_archived };
+    let views = Arc::clone(views);
+    let passed = move || views.watermark().unwrap_or(0);
+    let archiver = Archiver::start(journal_dir, archiving, Box::new(passed)).map_err(OpenError::Background)?;
+    Ok(Some(archiver))
+}
+
+/// The signer of tree heads, if they are to be signed.
+fn heads(options: &ExchangeOptions) -> Result<Option<Heads>, OpenError> {
+    let Some(TreeKey { path, every }) = &options.tree_key else {
+        return Ok(None);
+    };
+    let folder = |source| OpenError::Folder { path: path.clone(), source };
+    if !key_is_outside(&options.data, path).map_err(folder)? {
+        return Err(OpenError::TreeKeyInside { path: path.clone() });
+    }
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent).map_err(folder)?;
+    }
+    Ok(Some(Heads { signer: HeadSigner::load_or_create(path, TREE_NAME)?, every: *every }))
 }
 
 /// Makes the operator's first key, or takes the one given in the environment.

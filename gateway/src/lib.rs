@@ -23,7 +23,7 @@ mod server;
 
 pub use app::App;
 pub use error::ApiError;
-pub use exchange::{Closed, Exchange, ExchangeOptions, OpenError};
+pub use exchange::{Closed, Exchange, ExchangeOptions, OpenError, TreeKey};
 pub use identity::{Caller, Identity};
 pub use keys::{ApiKey, Scopes};
 pub use server::Server;

@@ -1,7 +1,7 @@
 //! Every route in one table: method, path, who may call it and how large its body may be. The router is made from it
 //! and nothing is reachable that is not in it.
 
-use crate::api::{accounts, admin, market, orders, payments, providers};
+use crate::api::{accounts, admin, market, metrics, orders, payments, providers};
 use crate::app::App;
 use crate::auth::{admit, discard};
 use crate::error::ApiError;
@@ -61,6 +61,8 @@ const fn route(
 /// The table.
 pub const ROUTES: &[Route] = &[
     route(Method::GET, "/health", Access::Public, 0, || get(admin::health)),
+    route(Method::GET, "/metrics", Access::Public, 0, || get(metrics::metrics)),
+    route(Method::GET, "/v1/journal/head", Access::Public, 0, || get(metrics::tree_head)),
     route(Method::GET, "/v1/instruments", Access::Public, 0, || get(market::instruments)),
     route(Method::POST, "/v1/instruments", ADMIN, SMALL, || post(market::list_instrument)),
     route(Method::GET, "/v1/book/{instrument}", Access::Public, 0, || get(market::book)),

@@ -7,21 +7,14 @@ use crate::error::Damage;
 use crate::format::{
     FLAG_LAST, GROUP_BYTES_MAX, KIND_INPUT, RECORD_HEADER_BYTES, RecordHeader, SEGMENT_HEADER_BYTES, SegmentHeader,
 };
+use crate::position::Position;
 use crate::scan::Record;
-
-/// Where the log stands after its last complete group.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Cursor {
-    pub(crate) seq: u64,
-    pub(crate) chain: u32,
-    pub(crate) time_ns: u64,
-}
 
 /// What the bytes at the place of the next group are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Decoded {
     /// A complete group of so many bytes.
-    Whole { bytes: usize, after: Cursor },
+    Whole { bytes: usize, after: Position },
     /// Zeros, or the end of the file.
     Nothing,
     /// Anything else; `at` is relative to the start of the group.
@@ -40,12 +33,12 @@ pub(crate) struct Blemish {
 }
 
 /// Decodes the group at the start of `bytes`, which reach to the end of the file or hold the largest group.
-pub(crate) fn decode_group(bytes: &[u8], before: &Cursor) -> Decoded {
+pub(crate) fn decode_group(bytes: &[u8], before: &Position) -> Decoded {
     let bytes = &bytes[..bytes.len().min(GROUP_BYTES_MAX)];
     let (mut at, mut index, mut cursor) = (0, 0, *before);
     loop {
         let rest = &bytes[at..];
-        if is_zero(&rest[..rest.len().min(RECORD_HEADER_BYTES)]) && index == 0 {
+        if index == 0 && is_zero(&rest[..rest.len().min(RECORD_HEADER_BYTES)]) {
             return Decoded::Nothing;
         }
         let limit = bytes.len() == GROUP_BYTES_MAX;
@@ -53,31 +46,29 @@ pub(crate) fn decode_group(bytes: &[u8], before: &Cursor) -> Decoded {
             Ok(header) => {
                 at += header.record_bytes();
                 index += 1;
-                cursor = Cursor { seq: header.seq, chain: header.crc, time_ns: header.time_ns };
+                cursor = Position { seq: header.seq, chain: header.crc, time_ns: header.time_ns };
                 if header.flags & FLAG_LAST != 0 {
                     return Decoded::Whole { bytes: at, after: cursor };
                 }
             }
             Err((damage, self_valid)) => {
-                return Decoded::Bad(Blemish { at, expected_seq: cursor.seq.saturating_add(1), damage, self_valid });
+                return Decoded::Bad(Blemish { at, expected_seq: cursor.next_seq(), damage, self_valid });
             }
         }
     }
 }
 
 /// The record at the start of `rest`, or what is wrong with it and whether its own checksum holds nevertheless.
-fn decode_record(rest: &[u8], before: &Cursor, index: u32, limit: bool) -> Result<RecordHeader, (Damage, bool)> {
+fn decode_record(rest: &[u8], before: &Position, index: u32, limit: bool) -> Result<RecordHeader, (Damage, bool)> {
     let short = if limit { Damage::GroupTooLong } else { Damage::RecordShort };
-    if is_zero(&rest[..rest.len().min(RECORD_HEADER_BYTES)]) {
-        return Err((Damage::GroupUnended, false));
-    }
     if rest.len() < RECORD_HEADER_BYTES {
-        return Err((short, false));
+        return Err((if is_zero(rest) { Damage::GroupUnended } else { short }, false));
     }
     let header = RecordHeader::decode(rest);
     let len = usize::from(header.len);
     if !header.len_ok() {
-        return Err((Damage::RecordLength { found: header.len }, false));
+        let zeros = is_zero(&rest[..RECORD_HEADER_BYTES]);
+        return Err((if zeros { Damage::GroupUnended } else { Damage::RecordLength { found: header.len } }, false));
     }
     if rest.len() < header.record_bytes() {
         return Err((short, false));
@@ -131,8 +122,9 @@ pub(crate) fn self_valid_record(bytes: &[u8]) -> Option<RecordHeader> {
     whole.then_some(header)
 }
 
-/// Checks the header at the start of the segment named after `first_seq`.
-pub(crate) fn check_header(bytes: &[u8], first_seq: u64, before: &Cursor) -> Result<(), Damage> {
+/// Checks the header at the start of the segment named after `first_seq` and gives its chain, which must be `chain` where
+/// that is known.
+pub(crate) fn check_header(bytes: &[u8], first_seq: u64, chain: Option<u32>) -> Result<u32, Damage> {
     let Some(bytes) = bytes.first_chunk::<SEGMENT_HEADER_BYTES>() else {
         return Err(Damage::HeaderShort);
     };
@@ -140,10 +132,10 @@ pub(crate) fn check_header(bytes: &[u8], first_seq: u64, before: &Cursor) -> Res
     if header.first_seq != first_seq {
         return Err(Damage::HeaderSeq { found: header.first_seq });
     }
-    if header.chain != before.chain {
+    if chain.is_some_and(|chain| header.chain != chain) {
         return Err(Damage::HeaderChain);
     }
-    Ok(())
+    Ok(header.chain)
 }
 
 impl From<crate::format::BadHeader> for Damage {

@@ -9,6 +9,7 @@ use crate::format::{
     FLAG_LAST, GROUP_BYTES_MAX, KIND_INPUT, PAYLOAD_BYTES_MAX, RECORD_HEADER_BYTES, RecordHeader, padded,
 };
 use crate::group::Group;
+use crate::position::Position;
 
 /// Encodes records of one group into a byte buffer, and holds the next sequence and the chain.
 #[derive(Debug)]
@@ -22,8 +23,9 @@ pub struct Encoder {
 }
 
 impl Encoder {
-    pub(crate) fn new(next_seq: u64, chain: u32, time_ns: u64) -> Self {
-        Self { next_seq, time_ns, chain, open: false }
+    /// An encoder for what follows `end`, the end of the log.
+    pub(crate) fn new(end: &Position) -> Self {
+        Self { next_seq: end.seq + 1, time_ns: end.time_ns, chain: end.chain, open: false }
     }
 
     /// The sequence that the next push gets.
@@ -138,7 +140,7 @@ mod tests {
 
     #[test]
     fn a_refused_payload_leaves_group_and_encoder_unchanged() {
-        let (mut encoder, mut group) = (Encoder::new(1, 0, 0), Group::new());
+        let (mut encoder, mut group) = (Encoder::new(&Position::START), Group::new());
         assert_eq!(put(&mut encoder, &mut group, 0), Err(EncodeError::Empty));
         assert_eq!(put(&mut encoder, &mut group, 9), Ok(1));
         let before = group.bytes.clone();
@@ -150,7 +152,7 @@ mod tests {
 
     #[test]
     fn a_group_that_is_not_full_takes_the_largest_payload_and_none_exceeds_the_limit() {
-        let (mut encoder, mut group) = (Encoder::new(1, 0, 0), Group::new());
+        let (mut encoder, mut group) = (Encoder::new(&Position::START), Group::new());
         while !group.is_full() {
             put(&mut encoder, &mut group, PAYLOAD_BYTES_MAX).expect("not full");
         }
@@ -160,7 +162,7 @@ mod tests {
 
     #[test]
     fn a_reused_group_does_not_allocate() {
-        let (mut encoder, mut group) = (Encoder::new(1, 0, 0), Group::new());
+        let (mut encoder, mut group) = (Encoder::new(&Position::START), Group::new());
         let mut buffers = Vec::new();
         for _ in 0..3 {
             group.clear();
@@ -174,14 +176,14 @@ mod tests {
     #[test]
     #[should_panic(expected = "time never goes back")]
     fn time_that_goes_back_is_a_bug() {
-        let (mut encoder, mut group) = (Encoder::new(1, 0, 6), Group::new());
+        let (mut encoder, mut group) = (Encoder::new(&Position { time_ns: 6, ..Position::START }), Group::new());
         put(&mut encoder, &mut group, 1).ok();
     }
 
     #[test]
     #[should_panic(expected = "one group is filled at a time")]
     fn a_second_group_before_the_seal_is_a_bug() {
-        let (mut encoder, mut group) = (Encoder::new(1, 0, 0), Group::new());
+        let (mut encoder, mut group) = (Encoder::new(&Position::START), Group::new());
         put(&mut encoder, &mut group, 1).ok();
         put(&mut encoder, &mut Group::new(), 1).ok();
     }

@@ -190,6 +190,12 @@ pub enum Damage {
     /// Bytes after the last group are not zero.
     #[error("bytes after the last group are not zero")]
     TailNotZero,
+    /// The position to read from is not the end of a group of this log.
+    #[error("position after seq {seq} is not that of this log")]
+    PositionDiffers {
+        /// Sequence of the position.
+        seq: u64,
+    },
     /// The mark of a clean stop is not whole.
     #[error("mark of the clean stop is damaged")]
     MarkDamaged,
@@ -231,6 +237,17 @@ pub enum ScanError<V = Infallible> {
         /// A later sequence that is still there, which shows that the damaged one had been durable.
         next_valid_seq: Option<u64>,
     },
+    /// Segments at the log's beginning are gone, as they are once they were archived: fetch them from the archive, or
+    /// read from a later position. What is here may be sound.
+    #[error("journal {} lacks seq {first_seq} to {last_seq}, which may be in the archive", path.display())]
+    Missing {
+        /// The folder.
+        path: PathBuf,
+        /// First missing sequence.
+        first_seq: u64,
+        /// Last missing sequence.
+        last_seq: u64,
+    },
     /// Someone has seen a later sequence than the log holds. Restore from a copy, or find out who saw it.
     #[error("journal {} ends at seq {last_seq}, below seq {witnessed} that was seen outside", path.display())]
     BelowWitness {
@@ -244,6 +261,46 @@ pub enum ScanError<V = Infallible> {
     /// The caller's visitor stopped the reading.
     #[error("record refused by its reader: {0}")]
     Visit(V),
+}
+
+/// What is wrong with a snapshot's file. An older snapshot or the journal itself takes its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum SnapshotDamage {
+    /// The file ends inside the header or the note.
+    #[error("snapshot header is cut short")]
+    HeaderShort,
+    /// The file does not start as a snapshot does.
+    #[error("snapshot header has the wrong magic")]
+    HeaderMagic,
+    /// A version this program does not know.
+    #[error("snapshot has unknown version {found}")]
+    HeaderVersion {
+        /// The version found.
+        found: u32,
+    },
+    /// The header does not match its checksum.
+    #[error("snapshot header does not match its checksum")]
+    HeaderChecksum,
+    /// Reserved bytes of the header are not zero.
+    #[error("snapshot header has nonzero reserved bytes")]
+    HeaderReserved,
+    /// The note is longer than one can be.
+    #[error("snapshot has a note of {found} bytes")]
+    NoteLength {
+        /// The length found.
+        found: u16,
+    },
+    /// The note or its padding does not match its checksum.
+    #[error("snapshot's note does not match its checksum")]
+    NoteChecksum,
+    /// The file has another length than its header says.
+    #[error("snapshot has {found} bytes, its header says {expected}")]
+    FileLength {
+        /// Bytes of the file.
+        found: u64,
+        /// Bytes by the header.
+        expected: u64,
+    },
 }
 
 /// A journal that cannot be opened for writing; apart from the lock file nothing has been changed by a refusal.

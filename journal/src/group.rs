@@ -3,7 +3,7 @@
 //! Invariants: a group holds consecutive records; it never exceeds [`GROUP_BYTES_MAX`]; once sealed it takes no more
 //! records until it is cleared. Only the [`crate::Encoder`] writes into it; it does no I/O.
 
-use crate::format::{GROUP_BYTES_MAX, RECORD_BYTES_MAX};
+use crate::format::{GROUP_BYTES_MAX, RECORD_BYTES_MAX, RECORD_HEADER_BYTES, RecordHeader};
 
 /// Records that become durable together: filled by [`crate::Encoder`], made durable by [`crate::Writer::commit`].
 ///
@@ -66,6 +66,15 @@ impl Group {
     #[must_use]
     pub fn last_seq(&self) -> u64 {
         if self.is_empty() { 0 } else { self.first_seq + u64::from(self.records) - 1 }
+    }
+
+    /// Time stamp and payload of the last record; `None` if the group is empty.
+    #[must_use]
+    pub fn last_record(&self) -> Option<(u64, &[u8])> {
+        let record = self.bytes.get(self.last_at..self.end).filter(|_| !self.is_empty())?;
+        let header = RecordHeader::decode(record);
+        let payload = &record[RECORD_HEADER_BYTES..];
+        Some((header.time_ns, &payload[..usize::from(header.len)]))
     }
 
     /// Whether the largest payload might not fit any more: seal and commit the group before the next push.

@@ -1,4 +1,4 @@
-//! Opens a journal for writing: lock, recover, repair, go on.
+//! Opens a journal for writing: lock, look where to begin, recover, repair, go on.
 //!
 //! Invariants: nothing but the lock file is changed before the whole log was read and accepted; the mark of the last
 //! clean stop is durably gone before a segment is changed; everything recovered is durable before the writer is handed
@@ -8,20 +8,23 @@ use std::io;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
+use crate::Seq;
 use crate::crash_point;
-use crate::decode::Cursor;
 use crate::encoder::Encoder;
 use crate::error::{OpenError, ScanError, WriteError};
 use crate::format::{
     GROUP_BYTES_MAX, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, SEGMENT_BYTES_UNIT, SegmentHeader, segment_name,
 };
 use crate::mark::{MARK_NAME, MARK_TEMP_NAME};
+use crate::position::Position;
 use crate::prepare::{Preparer, prepare};
 use crate::reader::read_full;
+use crate::recovery::{Starts, starts};
 use crate::scan::{Record, Recovery, ScanOptions};
 use crate::segment::{NEXT_NAME, Segment, write_zeros};
+use crate::snapshot::{SNAPSHOT_TEMP_NAME, SnapshotStore};
 use crate::storage::{FileStorage, Storage, StorageFile};
-use crate::walk::{LogEnd, walk};
+use crate::walk::{LogEnd, list_segments, walk};
 use crate::writer::{Start, Writer};
 
 /// How a journal is written; its segments may have been written with other options.
@@ -40,6 +43,17 @@ impl Default for Options {
     }
 }
 
+impl Options {
+    /// The size of a segment, if it is one.
+    fn check<V>(&self) -> Result<u64, OpenError<V>> {
+        let bytes = self.segment_bytes;
+        if !(SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&bytes) || !bytes.is_multiple_of(SEGMENT_BYTES_UNIT) {
+            return Err(OpenError::SegmentBytes { bytes, min: SEGMENT_BYTES_MIN, max: SEGMENT_BYTES_MAX });
+        }
+        Ok(bytes)
+    }
+}
+
 /// A journal ready for writing.
 #[derive(Debug)]
 pub struct Opened<S: Storage = FileStorage> {
@@ -51,6 +65,31 @@ pub struct Opened<S: Storage = FileStorage> {
     pub report: Recovery,
 }
 
+/// A journal that nobody else writes: nothing of it has been read or changed yet. Dropping it gives up the lock.
+#[derive(Debug)]
+pub struct Locked<S: Storage = FileStorage> {
+    storage: S,
+    lock: S::Lock,
+}
+
+/// Takes the writer's lock on the journal in `dir`, creating the folder if there is none.
+///
+/// # Errors
+///
+/// [`OpenError::Locked`], or the folder or the lock file cannot be made.
+pub fn lock(dir: &Path) -> Result<Locked, OpenError> {
+    lock_in(FileStorage::new(dir))
+}
+
+/// [`lock`] on any storage.
+///
+/// # Errors
+///
+/// As [`lock`].
+pub fn lock_in<S: Storage>(storage: S) -> Result<Locked<S>, OpenError> {
+    take_lock(storage)
+}
+
 /// Opens the journal in `dir` for writing, creating it if there is none. Gives every durable record to `visit` in order
 /// and cuts a torn tail. `witnessed` is the highest sequence seen outside, 0 if unknown.
 ///
@@ -60,7 +99,7 @@ pub struct Opened<S: Storage = FileStorage> {
 pub fn open<V>(
     dir: &Path,
     options: &Options,
-    witnessed: u64,
+    witnessed: Seq,
     visit: &mut dyn FnMut(Record<'_>) -> Result<(), V>,
 ) -> Result<Opened, OpenError<V>> {
     open_in(FileStorage::new(dir), options, witnessed, visit)
@@ -74,52 +113,103 @@ pub fn open<V>(
 pub fn open_in<S: Storage, V>(
     storage: S,
     options: &Options,
-    witnessed: u64,
+    witnessed: Seq,
     visit: &mut dyn FnMut(Record<'_>) -> Result<(), V>,
 ) -> Result<Opened<S>, OpenError<V>> {
-    let bytes = options.segment_bytes;
-    if !(SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&bytes) || !bytes.is_multiple_of(SEGMENT_BYTES_UNIT) {
-        return Err(OpenError::SegmentBytes { bytes, min: SEGMENT_BYTES_MIN, max: SEGMENT_BYTES_MAX });
-    }
+    // Before the folder is created.
+    options.check()?;
+    take_lock(storage)?.open(options, Position::START, witnessed, visit)
+}
+
+/// [`Locked::starts`] beside a writer that may be at work.
+///
+/// # Errors
+///
+/// As [`Locked::starts`].
+pub fn starts_in<S: Storage>(storage: &S) -> Result<Starts, OpenError> {
+    let first_seqs = list_segments(storage)?;
+    let slots = SnapshotStore::new(storage.clone()).list();
+    let slots = slots.map_err(read_error(storage, "read the snapshots in", ""))?;
+    Ok(starts(slots, first_seqs.first().copied()))
+}
+
+fn take_lock<S: Storage, V>(storage: S) -> Result<Locked<S>, OpenError<V>> {
     storage.create_dir().map_err(read_error(&storage, "create", ""))?;
     let lock = storage.lock().map_err(read_error(&storage, "lock", "lock"))?;
     let lock = lock.ok_or_else(|| OpenError::Locked { path: storage.path("lock") })?;
-    crash_point!("open.locked");
-    let (mut report, end) = walk(&storage, ScanOptions { until: None, witnessed }, visit)?;
+    Ok(Locked { storage, lock })
+}
 
-    crash_point!("open.read");
-    remove_leftovers(&storage)?;
-    crash_point!("open.leftovers-synced");
-    let active = if let Some(end) = &end {
-        resume(&storage, end, report.clean, bytes)?
-    } else {
-        let file = prepare(&storage, bytes, &AtomicBool::new(false));
-        let file = file.map_err(io::Error::from).map_err(write_error(&storage, "prepare", NEXT_NAME, 0))?;
-        let segment = Segment::begin(&storage, file, SegmentHeader { first_seq: 1, chain: 0 }, bytes)?;
-        report.segments = 1;
-        report.bytes = segment.end;
-        segment
-    };
-    let Cursor { seq, chain, time_ns } = end.map_or_else(Cursor::default, |end| end.cursor);
-    let preparer = Preparer::start(storage.clone(), bytes, options.prepare_ahead);
-    let preparer = preparer.map_err(read_error(&storage, "start the thread that prepares", NEXT_NAME))?;
-    let writer = Writer::new(Start {
-        storage,
-        active,
-        segment_bytes: bytes,
-        chain,
-        durable_seq: seq,
-        bytes_written: report.bytes,
-        preparer,
-        lock,
-    });
-    Ok(Opened { writer, encoder: Encoder::new(seq + 1, chain, time_ns), report })
+impl<S: Storage> Locked<S> {
+    /// The snapshots beside the journal.
+    pub fn snapshots(&self) -> SnapshotStore<S> {
+        SnapshotStore::new(self.storage.clone())
+    }
+
+    /// Which snapshots can be recovered from, and in which order to try them.
+    ///
+    /// # Errors
+    ///
+    /// The folder or a slot cannot be read, or holds a `.log` file that is no segment.
+    pub fn starts(&self) -> Result<Starts, OpenError> {
+        starts_in(&self.storage)
+    }
+
+    /// Opens the journal for writing, creating it if there is none. Gives every durable record after `after` to `visit`
+    /// in order and cuts a torn tail. `witnessed` is the highest sequence seen outside, 0 if unknown; `after` and each
+    /// sound snapshot are witnesses, too.
+    ///
+    /// # Errors
+    ///
+    /// See [`OpenError`].
+    pub fn open<V>(
+        self,
+        options: &Options,
+        after: Position,
+        witnessed: Seq,
+        visit: &mut dyn FnMut(Record<'_>) -> Result<(), V>,
+    ) -> Result<Opened<S>, OpenError<V>> {
+        let bytes = options.check()?;
+        let seen = self.snapshots().newest_seq().map_err(read_error(&self.storage, "read the snapshots in", ""))?;
+        let Self { storage, lock } = self;
+        crash_point!("open.locked");
+        let scan = ScanOptions { after, until: None, witnessed: witnessed.max(seen) };
+        let (mut report, end) = walk(&storage, scan, visit)?;
+
+        crash_point!("open.read");
+        remove_leftovers(&storage)?;
+        crash_point!("open.leftovers-synced");
+        let active = if let Some(end) = &end {
+            resume(&storage, end, report.clean, bytes)?
+        } else {
+            let file = prepare(&storage, bytes, &AtomicBool::new(false));
+            let file = file.map_err(io::Error::from).map_err(write_error(&storage, "prepare", NEXT_NAME, 0))?;
+            let segment = Segment::begin(&storage, file, SegmentHeader { first_seq: 1, chain: 0 }, bytes)?;
+            report.segments = 1;
+            report.bytes = segment.end;
+            segment
+        };
+        let end = end.map_or(Position::START, |end| end.cursor);
+        let preparer = Preparer::start(storage.clone(), bytes, options.prepare_ahead);
+        let preparer = preparer.map_err(read_error(&storage, "start the thread that prepares", NEXT_NAME))?;
+        let writer = Writer::new(Start {
+            storage,
+            active,
+            segment_bytes: bytes,
+            chain: end.chain,
+            durable_seq: end.seq,
+            bytes_written: report.bytes,
+            preparer,
+            lock,
+        });
+        Ok(Opened { writer, encoder: Encoder::new(&end), report })
+    }
 }
 
 /// Removes the mark and unfinished files, and makes the folder durable as it was read: a crash may have come between
 /// the rename of a segment and the sync of the folder.
 fn remove_leftovers<S: Storage>(storage: &S) -> Result<(), WriteError> {
-    for name in [MARK_NAME, MARK_TEMP_NAME, NEXT_NAME] {
+    for name in [MARK_NAME, MARK_TEMP_NAME, NEXT_NAME, SNAPSHOT_TEMP_NAME] {
         match storage.remove(name) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(write_error(storage, "remove", name, 0)(error));

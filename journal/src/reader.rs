@@ -1,12 +1,13 @@
-//! Reads one segment through a window of memory, and looks for what is left after its last group.
+//! Reads a segment through a window of memory, and looks for what is left after its last group.
 //!
 //! Invariant: memory is bounded by the window, whatever a damaged file says. The file may grow, be cut or be written
 //! by another process meanwhile; callers that must not see a half-written moment read again with [`Fresh::Yes`].
 
 use std::io;
 
-use crate::decode::{Cursor, Decoded, decode_group, is_zero, self_valid_record};
+use crate::decode::{Decoded, decode_group, is_zero, self_valid_record};
 use crate::format::{GROUP_BYTES_MAX, RECORD_BYTES_MAX, SEGMENT_HEADER_BYTES};
+use crate::position::Position;
 use crate::storage::StorageFile;
 
 /// Bytes read at once: a few of the largest groups, so that little is read twice.
@@ -15,6 +16,7 @@ const WINDOW_BYTES: usize = 4 * GROUP_BYTES_MAX;
 const ZERO_BLOCK: [u8; 4096] = [0; 4096];
 const ZERO_BLOCK_STEP: usize = ZERO_BLOCK.len() - 32;
 
+const _: () = assert!(GROUP_BYTES_MAX >= 2 * RECORD_BYTES_MAX, "a window of a group makes progress in a search");
 const _: () = assert!(RECORD_BYTES_MAX.is_multiple_of(8) && ZERO_BLOCK_STEP.is_multiple_of(8));
 
 /// Whether bytes already in the window may be used.
@@ -34,18 +36,72 @@ pub(crate) struct Remains {
     pub(crate) foreign_seq: Option<u64>,
 }
 
+/// A part of a file in memory.
+#[derive(Debug)]
+pub(crate) struct Window {
+    bytes: Vec<u8>,
+    start: u64,
+    filled: usize,
+    /// Whether it reaches to the end of the file, as that was when it was read.
+    at_end: bool,
+}
+
+impl Window {
+    /// An empty window for at most so many bytes.
+    pub(crate) fn new(bytes_max: usize) -> Self {
+        Self { bytes: vec![0; bytes_max], start: 0, filled: 0, at_end: false }
+    }
+
+    /// Forgets what it holds, of whatever file.
+    pub(crate) fn clear(&mut self) {
+        self.filled = 0;
+        self.at_end = false;
+    }
+
+    /// Reads `count` bytes of `file` from `offset`, or as many as there are and fit.
+    pub(crate) fn fill<F: StorageFile>(&mut self, file: &F, offset: u64, count: usize) -> io::Result<()> {
+        self.clear();
+        let count = count.min(self.bytes.len());
+        self.start = offset;
+        self.filled = read_full(file, &mut self.bytes[..count], offset)?;
+        self.at_end = self.filled < count;
+        Ok(())
+    }
+
+    /// What it holds from `offset` of the file on; nothing if that lies outside.
+    pub(crate) fn from(&self, offset: u64) -> &[u8] {
+        let at = offset.checked_sub(self.start).and_then(|at| usize::try_from(at).ok());
+        at.and_then(|at| self.bytes[..self.filled].get(at..)).unwrap_or(&[])
+    }
+
+    /// Looks through the rest of `file` from `offset`; records of the group that starts at `group_seq` may be there, any
+    /// other is foreign.
+    pub(crate) fn remains<F: StorageFile>(&mut self, file: &F, offset: u64, group_seq: u64) -> io::Result<Remains> {
+        let mut remains = Remains { nonzero_end: offset, ..Remains::default() };
+        let mut base = offset;
+        loop {
+            self.fill(file, base, usize::MAX)?;
+            // A record that may reach beyond the window is looked at in the next one.
+            let stop = if self.at_end { self.filled } else { self.filled - RECORD_BYTES_MAX };
+            look(&self.bytes[..self.filled], stop, base, group_seq, &mut remains);
+            if self.at_end || remains.foreign_seq.is_some() {
+                return Ok(remains);
+            }
+            base += stop as u64;
+        }
+    }
+}
+
 /// A segment being read.
 #[derive(Debug)]
 pub(crate) struct SegmentReader<F> {
     file: F,
-    window: Vec<u8>,
-    start: u64,
-    filled: usize,
+    window: Window,
 }
 
 impl<F: StorageFile> SegmentReader<F> {
     pub(crate) fn new(file: F) -> Self {
-        Self { file, window: vec![0; WINDOW_BYTES], start: 0, filled: 0 }
+        Self { file, window: Window::new(WINDOW_BYTES) }
     }
 
     pub(crate) fn size(&self) -> io::Result<u64> {
@@ -55,58 +111,31 @@ impl<F: StorageFile> SegmentReader<F> {
     /// The segment header, or less at the end of the file.
     pub(crate) fn header(&mut self) -> io::Result<&[u8]> {
         self.fill(0)?;
-        Ok(&self.window[..self.filled.min(SEGMENT_HEADER_BYTES)])
+        let bytes = self.window.from(0);
+        Ok(&bytes[..bytes.len().min(SEGMENT_HEADER_BYTES)])
     }
 
     /// Decodes the group at `offset` and lends its bytes if it is whole.
-    pub(crate) fn group(&mut self, offset: u64, before: &Cursor, fresh: Fresh) -> io::Result<(Decoded, &[u8])> {
-        let inside = offset.checked_sub(self.start).and_then(|at| usize::try_from(at).ok());
-        let at = match inside {
-            Some(at) if fresh == Fresh::No && self.holds_group(at) => at,
-            _ => {
-                self.fill(offset)?;
-                0
-            }
-        };
-        let bytes = &self.window[at..self.filled];
+    pub(crate) fn group(&mut self, offset: u64, before: &Position, fresh: Fresh) -> io::Result<(Decoded, &[u8])> {
+        // All that a group can need: the largest one, or the end of the file.
+        let held = self.window.from(offset).len();
+        let enough = held >= GROUP_BYTES_MAX || (self.window.at_end && held > 0);
+        if fresh == Fresh::Yes || !enough {
+            self.fill(offset)?;
+        }
+        let bytes = self.window.from(offset);
         let decoded = decode_group(bytes, before);
         let whole = if let Decoded::Whole { bytes, .. } = decoded { bytes } else { 0 };
         Ok((decoded, &bytes[..whole]))
     }
 
-    /// Looks through the rest of the segment from `offset`; records of the group that starts at `group_seq` may be
-    /// there, any other is foreign.
+    /// See [`Window::remains`].
     pub(crate) fn remains(&mut self, offset: u64, group_seq: u64) -> io::Result<Remains> {
-        let mut remains = Remains { nonzero_end: offset, ..Remains::default() };
-        let mut base = offset;
-        loop {
-            self.fill(base)?;
-            let last = self.at_end();
-            // A record that may reach beyond the window is looked at in the next one.
-            let stop = if last { self.filled } else { self.filled - RECORD_BYTES_MAX };
-            look(&self.window[..self.filled], stop, base, group_seq, &mut remains);
-            if last || remains.foreign_seq.is_some() {
-                return Ok(remains);
-            }
-            base += stop as u64;
-        }
-    }
-
-    /// Whether the window holds all that a group at `at` in it can need.
-    fn holds_group(&self, at: usize) -> bool {
-        at <= self.filled && (self.at_end() || self.filled - at >= GROUP_BYTES_MAX)
-    }
-
-    /// Whether the window reaches the end of the file.
-    fn at_end(&self) -> bool {
-        self.filled < WINDOW_BYTES
+        self.window.remains(&self.file, offset, group_seq)
     }
 
     fn fill(&mut self, offset: u64) -> io::Result<()> {
-        self.filled = 0;
-        self.start = offset;
-        self.filled = read_full(&self.file, &mut self.window, offset)?;
-        Ok(())
+        self.window.fill(&self.file, offset, usize::MAX)
     }
 }
 

@@ -6,6 +6,7 @@
 use std::path::Path;
 
 use crate::error::ScanError;
+use crate::position::Position;
 use crate::storage::{FileStorage, Storage};
 use crate::walk::walk;
 
@@ -25,11 +26,11 @@ pub struct Record<'a> {
 pub struct Recovery {
     /// Records visited.
     pub records: u64,
-    /// Sequence of the last one; 0 if there is none.
+    /// Sequence of the last one; that of the position read from if there is none.
     pub last_seq: u64,
-    /// Time stamp of the last one; 0 if there is none.
+    /// Time stamp of the last one; that of the position read from if there is none.
     pub last_time_ns: u64,
-    /// Logical bytes read: segment headers and records, without zeros after them.
+    /// Logical bytes read: segment headers and visited records, without zeros after them.
     pub bytes: u64,
     /// Segments read.
     pub segments: u64,
@@ -39,16 +40,19 @@ pub struct Recovery {
     pub clean: bool,
 }
 
-/// How far to read, and how far the journal must reach.
+/// What to read, and how far the journal must reach.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ScanOptions {
+    /// Visit what comes after this position. Segments that end before it are not read, and one that begins right after
+    /// it must continue its chain; a position within a segment costs reading that segment from its beginning.
+    pub after: Position,
     /// Stop after this sequence, without a look at what follows it: a live journal is read up to what is durable.
     pub until: Option<u64>,
-    /// Highest sequence seen outside; a log that ends below it is refused. 0 if unknown.
+    /// Highest sequence seen outside; a log that ends below it, or below `after`, is refused. 0 if unknown.
     pub witnessed: u64,
 }
 
-/// Reads the journal in `dir`, giving each durable record to `visit` in order. Takes no lock and changes nothing; the
+/// Reads the journal in `dir`, giving each durable record after a position to `visit` in order. Takes no lock and changes nothing; the
 /// folder may be written meanwhile, and an incomplete tail is then reported, not an error.
 ///
 /// # Errors

@@ -1,18 +1,20 @@
-//! Reads a journal from its first segment to its end, visiting the records of complete groups in order.
+//! Reads a journal from a position to its end, visiting the records of complete groups in order.
 //!
 //! Invariants: a record is visited only after its whole group passed every check; nothing is changed on the disk; a
 //! writer may be at work meanwhile, and the visited records are then a prefix of whole groups.
-//! What damage means is decided in `recovery`; this module gathers the evidence for it.
+//! Where the reading begins and what damage means is decided in `recovery`; this module gathers the evidence for it.
 
 use std::fmt;
 use std::io;
 
-use crate::decode::{Blemish, Cursor, Decoded, check_header, records};
+use crate::Seq;
+use crate::decode::{Blemish, Decoded, check_header, records};
 use crate::error::{Damage, ScanError};
 use crate::format::{RECORD_HEADER_BYTES, SEGMENT_HEADER_BYTES, padded, parse_segment_name, segment_name};
 use crate::mark::{self, MARK_NAME, Mark, Stop};
+use crate::position::Position;
 use crate::reader::{Fresh, Remains, SegmentReader};
-use crate::recovery::{Evidence, Fault, Verdict, decide};
+use crate::recovery::{Beginning, Evidence, Fault, Verdict, begin, decide};
 use crate::scan::{Record, Recovery, ScanOptions};
 use crate::storage::Storage;
 
@@ -27,13 +29,14 @@ pub(crate) struct LogEnd {
     pub(crate) file_bytes: u64,
     /// Offset after the last byte of a torn group; `end` if there is none.
     pub(crate) nonzero_end: u64,
-    pub(crate) cursor: Cursor,
+    pub(crate) cursor: Position,
 }
 
 /// The caller's function, given each record.
 pub(crate) type Visit<'a, V> = &'a mut dyn FnMut(Record<'_>) -> Result<(), V>;
 
-/// Reads everything; the log's end is `None` if the folder has no segment or the reading stopped at `until`.
+/// Reads what comes after a position; the log's end is `None` if the folder has no segment or the reading stopped at
+/// `until`.
 pub(crate) fn walk<S: Storage, V>(
     storage: &S,
     options: ScanOptions,
@@ -41,23 +44,61 @@ pub(crate) fn walk<S: Storage, V>(
 ) -> Result<(Recovery, Option<LogEnd>), ScanError<V>> {
     // Before the list: a mark that is still the same at the end then covers all that was read.
     let stop = mark::read(storage).map_err(io_error(storage, "read", MARK_NAME))?;
-    let mut walk = Walk { storage, options, stop, visit, report: Recovery::default(), cursor: Cursor::default() };
+    let after = options.after;
+    let report = Recovery { last_seq: after.seq, last_time_ns: after.time_ns, ..Recovery::default() };
+    let mut walk = Walk { storage, options, stop, visit, report, cursor: after };
     if stop == Stop::Damaged {
         let place = Place { name: MARK_NAME, offset: 0, expected_seq: 0, damage: Damage::MarkDamaged };
         return Err(walk.structure(place, None));
     }
-    let first_seqs = walk.list()?;
+    let first_seqs = list_segments(storage)?;
+    let first_seqs = match begin(&first_seqs, after.seq) {
+        Beginning::Nowhere => {
+            walk.end_of_nothing()?;
+            return Ok((walk.report, None));
+        }
+        Beginning::Missing { first_seq, last_seq } => {
+            return Err(ScanError::Missing { path: storage.path(""), first_seq, last_seq });
+        }
+        Beginning::Boundary { index } => &first_seqs[index..],
+        Beginning::Within { index } => {
+            walk.cursor = before_segment(first_seqs[index]);
+            &first_seqs[index..]
+        }
+    };
     let mut end = None;
-    for (position, &first_seq) in first_seqs.iter().enumerate() {
+    for (index, &first_seq) in first_seqs.iter().enumerate() {
         if walk.reached() {
             return Ok((walk.report, None));
         }
-        end = walk.segment(first_seq, first_seqs.get(position + 1).copied())?;
-    }
-    if first_seqs.is_empty() {
-        walk.end_of_nothing()?;
+        end = walk.segment(first_seq, first_seqs.get(index + 1).copied())?;
     }
     Ok((walk.report, end))
+}
+
+/// First sequences of all segments, in order.
+pub(crate) fn list_segments<S: Storage, V>(storage: &S) -> Result<Vec<Seq>, ScanError<V>> {
+    let names = storage.list().map_err(io_error(storage, "list", ""))?;
+    let mut first_seqs = Vec::new();
+    // A `.log` file of another name may be a segment someone renamed: ignoring it could hide the log's end.
+    for name in names.iter().filter(|name| name.ends_with(".log")) {
+        let first_seq = parse_segment_name(name).filter(|&first_seq| first_seq > 0);
+        first_seqs.push(first_seq.ok_or_else(|| ScanError::Corrupt {
+            path: storage.path(name),
+            offset: 0,
+            expected_seq: 1,
+            damage: Damage::SegmentName,
+            next_valid_seq: None,
+        })?);
+    }
+    first_seqs.sort_unstable();
+    Ok(first_seqs)
+}
+
+/// Before a segment whose predecessor is not read: its header says what the chain is, and the record at the position
+/// read from proves it.
+pub(crate) fn before_segment(first_seq: Seq) -> Position {
+    Position { seq: first_seq.saturating_sub(1), ..Position::START }
 }
 
 struct Walk<'a, S, V> {
@@ -66,7 +107,7 @@ struct Walk<'a, S, V> {
     stop: Stop,
     visit: Visit<'a, V>,
     report: Recovery,
-    cursor: Cursor,
+    cursor: Position,
 }
 
 /// Where something is wrong.
@@ -79,30 +120,13 @@ struct Place<'a> {
 }
 
 impl<S: Storage, V> Walk<'_, S, V> {
-    /// First sequences of all segments, in order.
-    fn list(&self) -> Result<Vec<u64>, ScanError<V>> {
-        let names = self.storage.list().map_err(io_error(self.storage, "list", ""))?;
-        let mut first_seqs = Vec::new();
-        // A `.log` file of another name may be a segment someone renamed: ignoring it could hide the log's end.
-        for name in names.iter().filter(|name| name.ends_with(".log")) {
-            let place = Place { name, offset: 0, expected_seq: 1, damage: Damage::SegmentName };
-            first_seqs.push(parse_segment_name(name).ok_or_else(|| self.structure(place, None))?);
-        }
-        first_seqs.sort_unstable();
-        Ok(first_seqs)
-    }
-
     fn reached(&self) -> bool {
         self.options.until.is_some_and(|until| self.cursor.seq >= until)
     }
 
-    fn next_seq(&self) -> u64 {
-        self.cursor.seq.saturating_add(1)
-    }
-
     /// Reads one segment; `None` if the reading stopped at `until`.
     fn segment(&mut self, first_seq: u64, later_seq: Option<u64>) -> Result<Option<LogEnd>, ScanError<V>> {
-        let expected_seq = self.next_seq();
+        let expected_seq = self.cursor.next_seq();
         let name = segment_name(expected_seq);
         if first_seq != expected_seq {
             let damage = Damage::SegmentMissing { found: first_seq };
@@ -111,9 +135,9 @@ impl<S: Storage, V> Walk<'_, S, V> {
         let file = self.storage.open(&name, false).map_err(io_error(self.storage, "open", &name))?;
         let mut reader = SegmentReader::new(file);
         let header = reader.header().map_err(io_error(self.storage, "read", &name))?;
-        if let Err(damage) = check_header(header, first_seq, &self.cursor) {
-            return Err(self.structure(Place { name: &name, offset: 0, expected_seq, damage }, later_seq));
-        }
+        let chain = (self.cursor.seq >= self.options.after.seq).then_some(self.cursor.chain);
+        self.cursor.chain = check_header(header, first_seq, chain)
+            .map_err(|damage| self.structure(Place { name: &name, offset: 0, expected_seq, damage }, later_seq))?;
         self.report.segments += 1;
         self.report.bytes += SEGMENT_HEADER_BYTES as u64;
         let (mut offset, mut last_group_at) = (SEGMENT_HEADER_BYTES as u64, None);
@@ -124,15 +148,22 @@ impl<S: Storage, V> Walk<'_, S, V> {
             }
             let read = reader.group(offset, &self.cursor, fresh).map_err(io_error(self.storage, "read", &name))?;
             if let (Decoded::Whole { bytes, after }, group) = read {
+                let passed = self.options.after.is_passed(&self.cursor, &after).map_err(|damage| {
+                    let place = Place { name: &name, offset, expected_seq: self.cursor.next_seq(), damage };
+                    self.structure(place, later_seq)
+                })?;
                 last_group_at = Some(offset);
                 offset += bytes as u64;
-                self.visit_group(group)?;
+                if passed {
+                    self.visit_group(group)?;
+                }
                 self.cursor = after;
                 fresh = Fresh::No;
                 continue;
             }
             // A writer may have moved on while we looked: only what is still wrong after the search is wrong.
-            let remains = reader.remains(offset, self.next_seq()).map_err(io_error(self.storage, "read", &name))?;
+            let remains =
+                reader.remains(offset, self.cursor.next_seq()).map_err(io_error(self.storage, "read", &name))?;
             let again = reader.group(offset, &self.cursor, Fresh::Yes);
             let (decoded, _) = again.map_err(io_error(self.storage, "read", &name))?;
             if matches!(decoded, Decoded::Whole { .. }) {
@@ -167,7 +198,7 @@ impl<S: Storage, V> Walk<'_, S, V> {
         decoded: Decoded,
         later_seq: Option<u64>,
     ) -> Result<(), ScanError<V>> {
-        let expected_seq = self.next_seq();
+        let expected_seq = self.cursor.next_seq();
         let (fault, mut place) = match (decoded, remains.first_nonzero) {
             (Decoded::Bad(Blemish { at, expected_seq, damage, self_valid }), _) => {
                 let fault = if self_valid { Fault::Inconsistent } else { Fault::Broken };
@@ -190,7 +221,7 @@ impl<S: Storage, V> Walk<'_, S, V> {
             foreign_seq: remains.foreign_seq,
             later_seq,
             mark_agrees: mark.map(|mark| fault.is_none() && agrees(&mark, end)),
-            witnessed: self.options.witnessed,
+            witnessed: self.witnessed(),
         };
         match self.judge(&evidence, place)? {
             Verdict::Torn => self.report.torn_bytes = remains.nonzero_end.saturating_sub(end.end),
@@ -198,6 +229,11 @@ impl<S: Storage, V> Walk<'_, S, V> {
             Verdict::NextSegment | Verdict::BelowWitness | Verdict::Corrupt { .. } => {}
         }
         Ok(())
+    }
+
+    /// Who has a position has seen what is before it.
+    fn witnessed(&self) -> Seq {
+        self.options.witnessed.max(self.options.after.seq)
     }
 
     /// Judges a folder without segments.
@@ -212,7 +248,7 @@ impl<S: Storage, V> Walk<'_, S, V> {
             later_seq: None,
             // Even a log without records is closed with its first segment.
             mark_agrees: mark.map(|_| false),
-            witnessed: self.options.witnessed,
+            witnessed: self.witnessed(),
         };
         self.judge(&evidence, place).map(|_| ())
     }
@@ -233,7 +269,7 @@ impl<S: Storage, V> Walk<'_, S, V> {
             foreign_seq: None,
             later_seq,
             mark_agrees: None,
-            witnessed: self.options.witnessed,
+            witnessed: self.witnessed(),
         };
         let next_valid_seq = match decide(&evidence) {
             Verdict::Corrupt { next_valid_seq } => next_valid_seq,
@@ -271,7 +307,7 @@ fn agrees(mark: &Mark, end: &LogEnd) -> bool {
     *mark == found && end.file_bytes == end.end
 }
 
-fn io_error<'a, S: Storage, V>(
+pub(crate) fn io_error<'a, S: Storage, V>(
     storage: &'a S,
     action: &'static str,
     name: &'a str,

@@ -13,7 +13,10 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use gollem_journal::crash::CRASH_POINTS;
-use gollem_journal::{Group, Opened, Options, Recovery, SEGMENT_BYTES_MIN, arm_crash_points, crash_point, open};
+use gollem_journal::{
+    FileStorage, Group, HeadLog, HeadSigner, Opened, Options, Position, Recovery, SEGMENT_BYTES_MIN, SnapshotStore,
+    Tail, Tree, arm_crash_points, crash_point, lock, remove_segments_before, starts_in,
+};
 
 const DIR: &str = "GOLLEM_TEST_CRASH_DIR";
 const TARGET: &str = "GOLLEM_CRASH_AT";
@@ -25,11 +28,22 @@ const OTHER_POINTS: &[&str] = &["test.done"];
 /// Records of every group.
 const GROUP: u64 = 3;
 
-/// Opens the journal and checks that it holds whole groups, each record where it belongs.
+/// The newest snapshot's position and its note, which is the tree; the start without one.
+fn newest(dir: &Path) -> (Position, Tree) {
+    let starts = starts_in(&FileStorage::new(dir)).unwrap();
+    assert!(starts.damaged.is_empty(), "a crash damages no snapshot: {:?}", starts.damaged);
+    let newest = starts.candidates.first();
+    newest.map_or((Position::START, Tree::new()), |found| (found.position, Tree::decode(&found.note).unwrap()))
+}
+
+/// Opens the journal after the newest snapshot and checks that it holds whole groups, each record where it belongs.
 fn open_checked(dir: &Path, prepare_ahead: bool) -> (Opened, u64) {
     let options = Options { segment_bytes: SEGMENT_BYTES_MIN, prepare_ahead };
-    let mut last = 0_u64;
-    let opened = open(dir, &options, 0, &mut |record| {
+    let locked = lock(dir).unwrap();
+    let (after, tree) = newest(dir);
+    assert_eq!(tree.size(), after.seq, "snapshot and note are of the same moment");
+    let mut last = after.seq;
+    let opened = locked.open(&options, after, 0, &mut |record| {
         last += 1;
         assert_eq!((record.seq, &record.payload[..8]), (last, last.to_le_bytes().as_slice()));
         Ok::<(), Infallible>(())
@@ -50,6 +64,26 @@ fn commit(opened: &mut Opened, payload_bytes: usize) -> u64 {
     opened.writer.commit(&group).unwrap().seq()
 }
 
+/// What a background thread does: follows the journal to `seq`, signs the tree, takes a snapshot, drops old segments.
+fn follow(dir: &Path, seq: u64) {
+    let storage = FileStorage::new(dir);
+    let (after, mut tree) = newest(dir);
+    let (mut tail, mut time_ns) = (Tail::new(storage.clone(), after), 0);
+    while tail.position().seq < seq {
+        let visited = tail.read(seq, &mut |record| {
+            tree.push_record(record.seq, record.time_ns, record.payload);
+            time_ns = record.time_ns;
+            Ok::<(), Infallible>(())
+        });
+        visited.unwrap();
+    }
+    let signer = HeadSigner::load_or_create(&dir.with_extension("key"), "test").unwrap();
+    HeadLog::open(dir).unwrap().append(&signer.sign(&tree, time_ns)).unwrap();
+    let mut snapshots = SnapshotStore::new(storage.clone());
+    snapshots.write(tail.position(), &tree.encode(), &mut |body| body.write_all(b"state")).unwrap();
+    remove_segments_before(&storage, after.seq + 1).unwrap();
+}
+
 /// The life of a journal that passes every point at least twice: an unclean stop, rotations, clean stops.
 #[test]
 fn the_process_that_is_killed() {
@@ -61,6 +95,7 @@ fn the_process_that_is_killed() {
             let seq = commit(&mut opened, payload_bytes);
             writeln!(std::io::stdout(), "\n{ACKNOWLEDGED}{seq}").unwrap();
         }
+        follow(Path::new(&dir), opened.writer.durable_seq());
         if round < 2 {
             drop(opened);
         } else {

@@ -5,11 +5,13 @@
 
 use std::convert::Infallible;
 use std::fs;
+use std::io::Read;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use gollem_journal::{
-    Group, OpenError, Opened, Options, Recovery, SEGMENT_BYTES_MIN, ScanError, ScanOptions, open, scan,
+    FileStorage, Group, OpenError, Opened, Options, Position, Recovery, SEGMENT_BYTES_MIN, ScanError, ScanOptions,
+    Slot, SnapshotStore, Tail, TailStop, lock, open, remove_segments_before, scan, segments,
 };
 
 const OPTIONS: Options = Options { segment_bytes: SEGMENT_BYTES_MIN, prepare_ahead: true };
@@ -73,7 +75,7 @@ fn groups_of_many_sizes_come_back_over_several_segments_and_restarts() {
         assert_eq!((report.bytes, report.clean, report.torn_bytes), (logical, run != 1, 0));
         assert_eq!((report.records, report.last_seq), (expected.len() as u64, expected.len() as u64));
     }
-    let (report, found) = scan_at(&dir, ScanOptions { until: Some(5), witnessed: 0 }).unwrap();
+    let (report, found) = scan_at(&dir, ScanOptions { until: Some(5), ..ScanOptions::default() }).unwrap();
     assert_eq!((found.as_slice(), report.last_seq), (&expected[..5], 5));
     assert!(scan_at(&dir, ScanOptions::default()).unwrap().0.segments >= 3);
 }
@@ -113,10 +115,107 @@ fn the_golden_files_are_written_and_read_as_they_were() {
         }
         assert_eq!(written, fs::read(&path).unwrap(), "{}", path.display());
     }
-    let (report, found) = scan_at(&golden, ScanOptions { until: None, witnessed: 4 }).unwrap();
+    let (report, found) = scan_at(&golden, ScanOptions { witnessed: 4, ..ScanOptions::default() }).unwrap();
     assert_eq!((report.records, report.clean, report.last_time_ns), (4, true, 4_000));
     let payloads: Vec<&[u8]> = found.iter().map(|record| record.2.as_slice()).collect();
     assert_eq!(payloads, [b"first".as_slice(), b"8 bytes.", &[0xFF; 33], b"alone"]);
+}
+
+#[test]
+fn the_golden_snapshot_is_written_and_read_as_it_was() {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = SnapshotStore::new(FileStorage::new(dir.path()));
+    // After the last record of the golden journal.
+    let position = Position { seq: 4, time_ns: 4_000, chain: 0xD81F_C0A9 };
+    let written = store.write(position, b"a note", &mut |out| out.write_all(b"the body")).unwrap();
+    let bytes = fs::read(dir.path().join("snapshot.0")).unwrap();
+    let path = golden.join("snapshot.0");
+    if std::env::var_os("GOLDEN_WRITE").is_some() {
+        fs::write(&path, &bytes).unwrap();
+    }
+    assert_eq!(bytes, fs::read(&path).unwrap(), "{}", path.display());
+    let store = SnapshotStore::new(FileStorage::new(&golden));
+    assert_eq!(store.list().unwrap(), [Slot::Sound(written.clone()), Slot::Empty]);
+    let mut body = String::new();
+    store.read(&written).unwrap().read_to_string(&mut body).unwrap();
+    assert_eq!((written.position, written.note.as_slice(), body.as_str()), (position, &b"a note"[..], "the body"));
+    let options = ScanOptions { after: written.position, ..ScanOptions::default() };
+    let (report, found) = scan_at(&golden, options).unwrap();
+    assert_eq!((report.last_seq, report.clean, found.len()), (4, true, 0));
+}
+
+/// A follower takes a snapshot at each segment's end and drops what is before the one before; the writer never waits.
+#[test]
+fn a_follower_beside_a_writer_sees_each_record_once_and_its_snapshots_and_what_is_kept_give_the_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut opened, _) = open_at(dir.path());
+    let (durable, done) = (AtomicU64::new(0), AtomicBool::new(false));
+    let sum = |sum: u64, seq: u64, payload: &[u8]| sum.wrapping_mul(31).wrapping_add(seq ^ u64::from(payload[0]));
+    let mut expected = 0;
+    let snapshots = std::thread::scope(|scope| {
+        let follower = scope.spawn(|| {
+            let storage = FileStorage::new(dir.path());
+            let mut store = SnapshotStore::new(storage.clone());
+            let mut tail = Tail::new(storage.clone(), Position::START);
+            let (mut state, mut last, mut snapshots) = (0, 0, Vec::new());
+            loop {
+                let at_end = done.load(Ordering::Acquire);
+                let until = durable.load(Ordering::Acquire);
+                let stop = tail.read(until, &mut |record| {
+                    assert_eq!(record.seq, last + 1);
+                    last = record.seq;
+                    state = sum(state, record.seq, record.payload);
+                    Ok::<(), Infallible>(())
+                });
+                match stop.unwrap() {
+                    TailStop::SegmentEnd => {
+                        let position = tail.position();
+                        assert_eq!(position.seq, last);
+                        store.write(position, &[], &mut |out| out.write_all(&state.to_le_bytes())).unwrap();
+                        snapshots.push(position);
+                        if let [.., before, _] = snapshots[..] {
+                            remove_segments_before(&storage, before.seq + 1).unwrap();
+                        }
+                    }
+                    TailStop::Reached if at_end => return snapshots,
+                    TailStop::Reached => std::thread::yield_now(),
+                }
+            }
+        });
+        let mut group = Group::new();
+        for round in 0..600_u64 {
+            let payloads: Vec<Vec<u8>> = (0..=round % 7)
+                .map(|at| {
+                    vec![u8::try_from(round % 251).unwrap(); usize::try_from(1 + (round * 131 + at) % 4_000).unwrap()]
+                })
+                .collect();
+            for (seq, payload) in (opened.encoder.next_seq()..).zip(&payloads) {
+                expected = sum(expected, seq, payload);
+            }
+            durable.store(commit(&mut opened, &mut group, &payloads), Ordering::Release);
+        }
+        done.store(true, Ordering::Release);
+        follower.join().unwrap()
+    });
+    let last_seq = opened.writer.durable_seq();
+    drop(opened);
+    assert!(snapshots.len() >= 3, "{} snapshots", snapshots.len());
+    assert!(segments(&FileStorage::new(dir.path())).unwrap()[0].first_seq > 1, "old segments are gone");
+    let locked = lock(dir.path()).unwrap();
+    let starts = locked.starts().unwrap();
+    let positions: Vec<Position> = starts.candidates.iter().map(|checkpoint| checkpoint.position).collect();
+    assert_eq!(positions, [snapshots[snapshots.len() - 1], snapshots[snapshots.len() - 2]]);
+    let mut body = [0; 8];
+    locked.snapshots().read(&starts.candidates[1]).unwrap().read_exact(&mut body).unwrap();
+    let mut state = u64::from_le_bytes(body);
+    let opened = locked.open(&OPTIONS, positions[1], last_seq, &mut |record| {
+        state = sum(state, record.seq, record.payload);
+        Ok::<(), Infallible>(())
+    });
+    assert_eq!((opened.unwrap().report.last_seq, state), (last_seq, expected));
+    let error = scan_at(dir.path(), ScanOptions::default()).unwrap_err();
+    assert!(matches!(error, ScanError::Missing { first_seq: 1, .. }), "{error}");
 }
 
 #[test]
@@ -130,12 +229,12 @@ fn a_reader_beside_a_writer_sees_a_prefix_of_whole_groups_that_reaches_the_durab
             let mut scans = 0_u64;
             while !done.load(Ordering::Acquire) {
                 let before = durable.load(Ordering::Acquire);
-                let options = ScanOptions { until: None, witnessed: before };
+                let options = ScanOptions { witnessed: before, ..ScanOptions::default() };
                 let (report, found) = scan_at(dir.path(), options).unwrap();
                 assert!(report.last_seq >= before);
                 let last = found.last().map_or(0, |record| u64::from_le_bytes(record.2[..8].try_into().unwrap()));
                 assert_eq!(last, report.last_seq, "a group is seen whole");
-                let options = ScanOptions { until: Some(before), witnessed: before };
+                let options = ScanOptions { until: Some(before), witnessed: before, ..ScanOptions::default() };
                 assert_eq!(scan_at(dir.path(), options).unwrap().0.last_seq, before);
                 scans += 1;
             }

@@ -1,13 +1,15 @@
 //! The thread that keeps the views up to date.
 //!
 //! It folds what the committer feeds it. When it was too slow and the feed dropped batches, it sees the gap and
-//! reads the missing inputs from the journal, through an engine of its own that gives the same events again.
+//! reads the missing inputs from the journal, through an engine of its own that gives the same events again: one that starts
+//! from the newest snapshot that is not ahead of the views.
 
 use crate::fold::Fold;
 use crate::store::{StoreError, Views};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
-use gollem_journal::{ScanError, ScanOptions};
-use gollem_sequencer::{FeedBatch, ReplayError, Replica, Status};
+use gollem_engine::Capacity;
+use gollem_journal::{FileStorage, OpenError, ScanError, ScanOptions, SnapshotStore, starts_in};
+use gollem_sequencer::{Released, ReplayError, Status, restore};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
@@ -55,6 +57,8 @@ enum ProjectorError {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
+    Look(#[from] OpenError),
+    #[error(transparent)]
     Journal(#[from] ScanError<CatchUpError>),
 }
 
@@ -74,7 +78,7 @@ impl Projector {
     /// When the store cannot be read or the thread cannot start.
     pub fn start(
         store: Arc<Views>,
-        feed: Receiver<FeedBatch>,
+        feed: Receiver<Arc<Released>>,
         status: Status,
         journal_dir: PathBuf,
     ) -> Result<Projector, StoreError> {
@@ -104,7 +108,7 @@ impl Projector {
 
 fn run(
     views: &Views,
-    feed: &Receiver<FeedBatch>,
+    feed: &Receiver<Arc<Released>>,
     status: &Status,
     journal_dir: PathBuf,
     watermark: &watch::Sender<u64>,
@@ -149,8 +153,11 @@ fn run(
 /// Folds everything up to input `until` from the journal.
 fn catch_up(fold: &mut Fold<'_>, journal_dir: &std::path::Path, until: u64) -> Result<(), ProjectorError> {
     tracing::info!(from = fold.watermark() + 1, until, "the views fell behind: reading the journal");
-    let mut replica = Replica::default();
-    let options = ScanOptions { until: Some(until), witnessed: 0 };
+    let storage = FileStorage::new(journal_dir);
+    let starts = starts_in(&storage)?;
+    let restored = restore(&SnapshotStore::new(storage), &starts, fold.watermark(), Capacity::default);
+    let (mut replica, after) = (restored.replica, restored.position);
+    let options = ScanOptions { after, until: Some(until), witnessed: 0 };
     let scanned = gollem_journal::scan(journal_dir, options, &mut |record| -> Result<(), CatchUpError> {
         let events = replica.apply(&record)?;
         fold.apply(record.seq, gollem_engine::Timestamp(record.time_ns), events)?;

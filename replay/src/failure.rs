@@ -18,6 +18,12 @@ pub(crate) enum Failure {
     /// Look at the disk and the rights on it.
     #[error("cannot {action} {}: {source}", path.display())]
     Unreadable { action: &'static str, path: PathBuf, source: io::Error },
+    /// The archive refused; its words say what to do.
+    #[error("{0}")]
+    Archive(Box<gollem_journal::ArchiveError>),
+    /// Repair the engine first.
+    #[error("input {seq} is in the journal and cannot be discarded: repair the engine, then remove the note")]
+    CannotDiscard { seq: u64 },
     /// Follow the advice.
     #[error("{0}")]
     Damaged(Finding),
@@ -59,8 +65,8 @@ struct Json<'a> {
 
 const RESTORE: &str = "restore the journal from a copy; until then start no exchange on this folder and keep it as \
     evidence. Nothing was changed";
-const PUT_BACK: &str = "put the missing segment file back from a copy; until then start no exchange on this folder. \
-    Nothing was changed";
+const PUT_BACK: &str = "put the missing segment files back from the archive or a copy; until then start no exchange on \
+    this folder. Nothing was changed";
 const NEWER: &str = "a newer version of the program wrote this journal: verify it with that version";
 const STOP: &str = "stop the exchange and keep the journal: the engine made or lost money, or another version of it \
     wrote this journal";
@@ -81,6 +87,14 @@ impl Failure {
                     advice: advice_for(damage),
                 })
             }
+            ScanError::Missing { first_seq, last_seq, .. } => Failure::Damaged(Finding {
+                file: None,
+                offset: None,
+                seq: first_seq,
+                sound_seq,
+                what: format!("seq {first_seq} to {last_seq} are missing, which may be in the archive"),
+                advice: PUT_BACK,
+            }),
             ScanError::BelowWitness { path, last_seq, witnessed } => Failure::Damaged(Finding {
                 file: Some(path),
                 offset: None,
@@ -112,9 +126,9 @@ impl Failure {
     /// The process's exit code: 1 damaged, 2 wrong usage, 3 not readable.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Failure::Damaged(_) => 1,
+            Failure::Damaged(_) | Failure::CannotDiscard { .. } => 1,
             Failure::NoJournal { .. } => 2,
-            Failure::Unreadable { .. } => 3,
+            Failure::Unreadable { .. } | Failure::Archive(_) => 3,
         }
     }
 
@@ -151,6 +165,7 @@ impl Failure {
                 json.advice = Some(finding.advice);
             }
             Failure::Unreadable { path, .. } | Failure::NoJournal { path, .. } => json.file = Some(path),
+            Failure::Archive(_) | Failure::CannotDiscard { .. } => {}
         }
         crate::report::line(&json)
     }

@@ -35,6 +35,12 @@ pub(crate) fn journal_in(dir: &Path) -> Result<PathBuf, Failure> {
     }
 }
 
+/// The same where the segments may all be missing: the folder `journal` if there is one, otherwise the folder itself.
+pub(crate) fn journal_for(dir: &Path) -> PathBuf {
+    let inner = dir.join(JOURNAL_DIR);
+    if inner.is_dir() { inner } else { dir.to_path_buf() }
+}
+
 fn holds_journal(dir: &Path) -> io::Result<bool> {
     for entry in fs::read_dir(dir)? {
         let name = entry?.file_name();

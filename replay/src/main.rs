@@ -4,6 +4,8 @@
 //! |---|---|
 //! | `locate` | where in a folder the journal lies |
 //! | `verify` | reads, applies and checks every input |
+//! | `poison` | the input that stopped an exchange |
+//! | `restore` | brings segments back from an archive |
 //! | `failure` | what can be wrong, and what to do about it |
 //! | `report` | the answer, as a table or as JSON |
 //! | `progress`, `utc` | what a person sees meanwhile; times as text |
@@ -15,8 +17,10 @@
 
 mod failure;
 mod locate;
+mod poison;
 mod progress;
 mod report;
+mod restore;
 mod utc;
 mod verify;
 
@@ -52,11 +56,33 @@ enum Action {
         #[arg(long)]
         json: bool,
     },
+    /// Shows the input that stopped an exchange, when its start says that there is one.
+    Poison {
+        /// The exchange's data folder, or its journal folder itself
+        dir: PathBuf,
+        /// Lets the exchange start without the input, if that never became durable
+        #[arg(long)]
+        discard: bool,
+    },
+    /// Brings the segments that a journal lacks back from its archive. Files that are there are left alone.
+    Restore {
+        /// The exchange's data folder, or its journal folder itself
+        dir: PathBuf,
+        /// The archive: file:///FOLDER or s3://BUCKET/PREFIX (credentials from AWS_* variables)
+        #[arg(long, value_name = "URL")]
+        from: String,
+    },
 }
 
 fn main() -> ExitCode {
-    let Action::Verify { dir, json } = Cli::parse().command;
-    let code = match run(&dir, json) {
+    let done = match Cli::parse().command {
+        Action::Verify { dir, json } => run(&dir, json),
+        Action::Poison { dir, discard } => {
+            said(locate::journal_in(&dir).and_then(|journal| poison::poison(&journal, discard)))
+        }
+        Action::Restore { dir, from } => said(restore::restore(&locate::journal_for(&dir), &from)),
+    };
+    let code = match done {
         Ok(()) => 0,
         Err(failure) => {
             // Nobody is left to tell when standard error is closed; the exit code still says it.
@@ -65,6 +91,12 @@ fn main() -> ExitCode {
         }
     };
     ExitCode::from(code)
+}
+
+/// Prints an answer.
+fn said(answer: Result<String, Failure>) -> Result<(), Failure> {
+    let written = io::stdout().write_all(answer?.as_bytes());
+    written.map_err(|source| Failure::Unreadable { action: "write to", path: PathBuf::from("standard output"), source })
 }
 
 /// Verifies and prints the result. With `json` a failure, too, is one object on standard output.

@@ -13,16 +13,45 @@
 //!
 //! Deliberately absent: HTTP, views, and any rule of the market.
 
+#[cfg(feature = "archive")]
+mod archiver;
 mod batch;
 mod clock;
 mod committer;
 mod feed;
+mod follower;
 mod ingress;
 mod matcher;
+mod pipeline;
+#[cfg(feature = "crash-points")]
+mod points;
+mod poison;
+mod port;
+mod recover;
+mod released;
 mod replica;
+mod restore;
 mod sequencer;
+mod space;
+mod stages;
+mod status;
+mod watermark;
 
-pub use feed::{AppliedInput, Feed, FeedBatch};
-pub use ingress::{Ack, Ingress, PendingAck, SubmitError};
+#[cfg(feature = "archive")]
+pub use archiver::{Archiver, ArchiverOptions, Passed};
+pub use clock::TimeSource;
+pub use feed::Feed;
+pub use follower::{Follower, FollowerOptions, FollowerStatus, FollowerView, Heads};
+pub use ingress::{Ingress, PendingAck, SubmitError};
+#[cfg(feature = "crash-points")]
+pub use points::CRASH_POINTS;
+pub use poison::{POISON_NAME, Poison};
+pub use port::{Answers, Port};
+pub use recover::{Found, Observer, RecoverError, VisitError};
+pub use released::{Ack, AppliedInput, Released};
 pub use replica::{ReplayError, Replica};
-pub use sequencer::{Health, Options, Pinning, Sequencer, StartError, Status, StopError, Stopped};
+pub use restore::{Restored, restore};
+pub use sequencer::{Options, Pinning, Sequencer, StartError, StopError, Stopped};
+pub use stages::Stages;
+pub use status::{Health, Status};
+pub use watermark::Witness;

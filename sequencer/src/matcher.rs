@@ -1,13 +1,18 @@
 //! The matcher thread: takes commands in order, stamps, encodes and applies them, and hands whole
 //! batches to the committer whenever the disk is idle.
 
-use crate::batch::{Batch, Reply};
+use crate::batch::Batch;
 use crate::clock::Clock;
-use crate::ingress::{Intake, Message};
+use crate::ingress::{Commands, Door, Intake, Message};
+use crate::poison::Poison;
 use crossbeam_channel::{Receiver, Sender, TryRecvError, after, never, select};
 use gollem_engine::{Command, Engine, Input};
-use gollem_journal::Encoder;
-use std::time::Duration;
+use gollem_journal::{Encoder, Seq, crash_point};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Messages taken without a look at the clock or the disk: some microseconds' work.
+const AT_ONCE: usize = 32;
 
 /// Everything the matcher thread owns. Two batches exist in all: holding both means that the disk is idle.
 #[derive(Debug)]
@@ -16,6 +21,8 @@ pub(crate) struct Matcher {
     pub(crate) encoder: Encoder,
     pub(crate) clock: Clock,
     pub(crate) intake: Intake,
+    /// Deadlines wait while it is shut: they, too, take room on the disk.
+    pub(crate) door: Arc<Door>,
     pub(crate) to_committer: Sender<Batch>,
     pub(crate) from_committer: Receiver<Batch>,
     /// Gathers what arrives.
@@ -23,49 +30,83 @@ pub(crate) struct Matcher {
     /// The other batch, unless the committer has it.
     pub(crate) spare: Option<Batch>,
     pub(crate) stopping: bool,
+    /// The input that the engine is applying; 0 between inputs.
+    pub(crate) applying: Seq,
+}
+
+/// What a turn came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// Something was done.
+    Worked,
+    /// There was nothing to do.
+    Idle,
+    /// There will be nothing to do any more.
+    Over,
 }
 
 impl Matcher {
-    /// Runs until it is told to stop or the committer is gone; returns the final state.
-    pub(crate) fn run(mut self) -> Engine {
+    /// Runs until it is told to stop or the committer is gone.
+    pub(crate) fn run(&mut self) {
         loop {
-            self.take_waiting();
-            self.fire_deadlines();
-            if self.spare.is_none() {
-                self.spare = self.from_committer.try_recv().ok();
-            }
-            if !self.open.is_empty()
-                && let Some(empty) = self.spare.take()
-            {
-                if !self.hand_over(empty) {
-                    break;
-                }
-                continue;
-            }
-            if self.stopping && self.open.is_empty() {
-                break;
-            }
-            if !self.wait() {
-                break;
+            match self.turn() {
+                Turn::Worked => {}
+                Turn::Idle if self.wait() => {}
+                Turn::Idle | Turn::Over => return,
             }
         }
-        self.engine
     }
 
-    /// Takes what is queued without waiting, as long as the open batch has room.
-    fn take_waiting(&mut self) {
-        while !self.stopping && !self.open.is_full() {
+    /// Does what can be done without waiting.
+    pub(crate) fn turn(&mut self) -> Turn {
+        let taken = self.take_waiting();
+        self.fire_deadlines();
+        if self.spare.is_none() {
+            self.spare = self.from_committer.try_recv().ok();
+        }
+        if !self.open.is_empty()
+            && let Some(empty) = self.spare.take()
+        {
+            return if self.hand_over(empty) { Turn::Worked } else { Turn::Over };
+        }
+        if self.stopping && self.open.is_empty() {
+            return Turn::Over;
+        }
+        if taken == 0 { Turn::Idle } else { Turn::Worked }
+    }
+
+    /// Takes some of what is queued, as long as the open batch has room; returns how many messages.
+    fn take_waiting(&mut self) -> usize {
+        self.clock.stamp();
+        for taken in 0..AT_ONCE {
+            if self.stopping || self.open.is_full() {
+                return taken;
+            }
             match self.intake.queue.try_recv() {
                 Ok(message) => self.take(message),
-                Err(TryRecvError::Empty) => return,
+                Err(TryRecvError::Empty) => return taken,
                 Err(TryRecvError::Disconnected) => self.stopping = true,
             }
         }
+        AT_ONCE
     }
 
+    #[inline]
     fn take(&mut self, message: Message) {
         match message {
-            Message::Command { command, reply } => self.apply(command, Some(reply)),
+            Message::Commands { commands, reply, submitted } => {
+                let first = self.open.len();
+                let timed = submitted.map(|submitted| (submitted, Instant::now()));
+                match commands {
+                    Commands::One(command) => self.apply(command, timed),
+                    // The first stands for all of them.
+                    Commands::Several(commands) => {
+                        let timed = std::iter::once(timed).chain(std::iter::repeat(None));
+                        commands.into_iter().zip(timed).for_each(|(command, timed)| self.apply(command, timed));
+                    }
+                }
+                self.open.await_from(first, reply);
+            }
             Message::Inspect(question) => {
                 // The questions are about the state's hash: from here on it costs only what changes.
                 self.engine.checkpoint();
@@ -75,18 +116,32 @@ impl Matcher {
         }
     }
 
-    fn apply(&mut self, command: Command, reply: Reply) {
-        let input = Input { seq: self.encoder.next_seq(), at: self.clock.stamp(), command };
-        if let Err(error) = self.open.apply(&mut self.engine, &mut self.encoder, &input, reply) {
+    #[inline]
+    fn apply(&mut self, command: Command, timed: Option<(Instant, Instant)>) {
+        let input = Input { seq: self.encoder.next_seq(), at: self.clock.last(), command };
+        self.applying = input.seq;
+        let applied = match timed {
+            None => self.open.apply(&mut self.engine, &mut self.encoder, &input),
+            Some(times) => self.open.apply_timed(&mut self.engine, &mut self.encoder, &input, times),
+        };
+        if let Err(error) = applied {
             // The caller sees its reply dropped, which means unavailable.
             tracing::error!(%error, command = ?input.command, "a command does not fit a journal record");
         }
+        self.applying = 0;
+    }
+
+    /// The input that the engine was applying when it panicked, if it was applying one. It is not durable: its group was
+    /// never handed over.
+    pub(crate) fn poison(&self, message: String) -> Option<Poison> {
+        let (time_ns, payload) = self.open.last_record().filter(|_| self.applying != 0)?;
+        Some(Poison { seq: self.applying, time_ns, durable: false, message, payload: payload.to_vec() })
     }
 
     /// Lets a deadline that is due take effect, as an input like any other.
     fn fire_deadlines(&mut self) {
-        let due = self.engine.next_deadline().is_some_and(|deadline| deadline <= self.clock.stamp());
-        if due && !self.stopping && !self.open.is_full() {
+        let due = self.engine.next_deadline().is_some_and(|deadline| deadline <= self.clock.last());
+        if due && !self.stopping && !self.open.is_full() && self.door.is_open() {
             self.apply(Command::Tick, None);
         }
     }
@@ -94,6 +149,7 @@ impl Matcher {
     /// Gives the open batch to the idle committer. False when the committer is gone.
     fn hand_over(&mut self, empty: Batch) -> bool {
         self.open.seal(&mut self.encoder);
+        crash_point!("matcher.sealed");
         let full = std::mem::replace(&mut self.open, empty);
         self.to_committer.send(full).is_ok()
     }
@@ -104,12 +160,13 @@ impl Matcher {
         let full = self.open.is_full() || self.stopping;
         let ingress = if full { never() } else { self.intake.queue.clone() };
         let returned = if self.spare.is_some() { never() } else { self.from_committer.clone() };
-        let deadline = self.engine.next_deadline().filter(|_| !full);
-        let timer =
-            deadline.map_or_else(never, |at| after(Duration::from_nanos(at.0.saturating_sub(self.clock.stamp().0))));
+        let timer = self.until_deadline().filter(|_| !full).map_or_else(never, after);
         select! {
             recv(ingress) -> message => match message {
-                Ok(message) => self.take(message),
+                Ok(message) => {
+                    self.clock.stamp();
+                    self.take(message);
+                }
                 Err(_) => self.stopping = true,
             },
             recv(returned) -> batch => match batch {
@@ -119,5 +176,13 @@ impl Matcher {
             recv(timer) -> _ => {}
         }
         true
+    }
+
+    /// How long until the next deadline, if there is one. While the door is shut it is looked at again soon.
+    fn until_deadline(&mut self) -> Option<Duration> {
+        let deadline = self.engine.next_deadline()?;
+        let left = Duration::from_nanos(deadline.0.saturating_sub(self.clock.stamp().0));
+        let shut = Duration::from_millis(if self.door.is_open() { 0 } else { 50 });
+        Some(left.max(shut))
     }
 }

@@ -31,6 +31,11 @@ impl Replica {
         Replica { engine: Engine::with_capacity(capacity), events: Events::new() }
     }
 
+    /// A replica that goes on from that state.
+    pub fn new(engine: Engine) -> Replica {
+        Replica { engine, events: Events::new() }
+    }
+
     /// Applies the next record and returns its events.
     ///
     /// # Errors
@@ -40,6 +45,11 @@ impl Replica {
         self.events.clear();
         self.engine.apply(&Input { seq: record.seq, at: Timestamp(record.time_ns), command }, &mut self.events);
         Ok(&self.events)
+    }
+
+    /// The events of the record applied last.
+    pub fn events(&self) -> &[Event] {
+        &self.events
     }
 
     /// The state so far.

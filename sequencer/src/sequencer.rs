@@ -1,23 +1,20 @@
 //! Starting, watching and stopping the pipeline.
 
-use crate::batch::Batch;
-use crate::clock::Clock;
-use crate::committer::Committer;
+use crate::clock::TimeSource;
 use crate::feed::Feed;
 use crate::ingress::Ingress;
 use crate::matcher::Matcher;
-use crate::replica::{ReplayError, Replica};
-use crossbeam_channel::bounded;
-use gollem_engine::{Capacity, Engine, Event, Timestamp};
-use gollem_journal::{Durable, FileStorage, OpenError, Recovery, Storage, WriteError};
+use crate::pipeline::Pipeline;
+use crate::poison::message_of;
+use crate::recover::{Found, Observer, RecoverError};
+use crate::status::{Running, Shared, Status};
+use crate::watermark::Witness;
+use gollem_engine::Engine;
+use gollem_journal::{FileStorage, Storage, WriteError};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::thread::{Builder, JoinHandle};
-
-/// Memory set aside at the start, so that the matcher does not grow its tables in the middle of a rush: address space
-/// only, until it is used.
-const CAPACITY: Capacity = Capacity { orders: 1 << 18, contracts: 1 << 18 };
 
 /// Where the matcher thread runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,80 +39,23 @@ pub struct Options {
     pub queue_commands_max: usize,
     /// Where the matcher thread runs.
     pub pinning: Pinning,
+    /// Where the time comes from.
+    pub time: TimeSource,
+    /// Who, besides the local disk, has to confirm inputs before anything leaves.
+    pub witnesses: Vec<Witness>,
 }
 
 impl Options {
     /// The defaults for a journal in that folder.
     pub fn new(journal_dir: PathBuf) -> Options {
         let journal = gollem_journal::Options::default();
-        Options { journal_dir, journal, queue_commands_max: 8_192, pinning: Pinning::Auto }
-    }
-}
-
-/// Whether commands are accepted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Health {
-    /// Yes.
-    Running = 0,
-    /// No: a write or sync failed. Reads go on; only a restart helps.
-    JournalFailed = 1,
-    /// No: stopped.
-    Stopped = 2,
-}
-
-/// What the threads publish about themselves.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    durable_seq: AtomicU64,
-    journal_bytes: AtomicU64,
-    health: AtomicU8,
-}
-
-impl Shared {
-    pub(crate) fn advance(&self, durable: Durable, journal_bytes: u64) {
-        self.journal_bytes.store(journal_bytes, Ordering::Relaxed);
-        self.durable_seq.store(durable.seq(), Ordering::Release);
-    }
-
-    pub(crate) fn set_health(&self, health: Health) {
-        self.health.store(health as u8, Ordering::Release);
-    }
-}
-
-/// Held by each thread: however a thread ends, by a panic too, the pipeline no longer counts as running.
-#[derive(Debug)]
-struct Running(Arc<Shared>);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // A journal that failed stays so.
-        let (running, stopped) = (Health::Running as u8, Health::Stopped as u8);
-        let _before = self.0.health.compare_exchange(running, stopped, Ordering::AcqRel, Ordering::Acquire);
-    }
-}
-
-/// A view of the pipeline's progress; clone it freely.
-#[derive(Clone, Debug)]
-pub struct Status(Arc<Shared>);
-
-impl Status {
-    /// Everything up to this input is on disk.
-    pub fn durable_seq(&self) -> u64 {
-        self.0.durable_seq.load(Ordering::Acquire)
-    }
-
-    /// Bytes of the journal's records and headers; zeros written ahead are not counted.
-    pub fn journal_bytes(&self) -> u64 {
-        self.0.journal_bytes.load(Ordering::Relaxed)
-    }
-
-    /// Whether commands are accepted.
-    pub fn health(&self) -> Health {
-        match self.0.health.load(Ordering::Acquire) {
-            0 => Health::Running,
-            1 => Health::JournalFailed,
-            _ => Health::Stopped,
+        Options {
+            journal_dir,
+            journal,
+            queue_commands_max: 8_192,
+            pinning: Pinning::Auto,
+            time: TimeSource::System,
+            witnesses: Vec::new(),
         }
     }
 }
@@ -123,9 +63,12 @@ impl Status {
 /// Why the pipeline did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The journal cannot be opened; its error says what to do.
+    /// The state cannot be recovered; the error says what to do.
     #[error(transparent)]
-    Journal(#[from] OpenError<ReplayError>),
+    Recover(#[from] RecoverError),
+    /// A histogram of two digits could not be made.
+    #[error(transparent)]
+    Histogram(#[from] hdrhistogram::CreationError),
     /// The operating system refused a thread.
     #[error("a thread could not be started: {0}")]
     Thread(std::io::Error),
@@ -149,7 +92,7 @@ pub struct Sequencer {
     shared: Arc<Shared>,
     matcher: JoinHandle<Engine>,
     committer: JoinHandle<Result<(), WriteError>>,
-    recovery: Recovery,
+    found: Found,
 }
 
 /// What a stopped pipeline leaves.
@@ -162,19 +105,20 @@ pub struct Stopped {
 }
 
 impl Sequencer {
-    /// Recovers the state from the journal and starts the threads. `witnessed` is the highest sequence number
-    /// that anything outside the journal has seen: recovery refuses a journal that ends below it. Each
-    /// recovered input's events go to `observe`, later ones to `feed`.
+    /// Recovers the state from the newest usable snapshot and the journal after it, and starts the threads. `witnessed`
+    /// is the highest sequence number that anything outside the journal has seen: recovery refuses a journal that ends
+    /// below it. Recovered events go to the observer, later ones to `feed`.
     ///
     /// # Errors
-    /// When the journal is locked, damaged or written by a newer version, or a thread cannot start.
+    /// When the journal is locked, damaged or written by a newer version, when an input stopped the process before, or
+    /// a thread cannot start.
     pub fn start(
         options: &Options,
         witnessed: u64,
         feed: Option<Feed>,
-        observe: &mut dyn FnMut(u64, Timestamp, &[Event]),
+        observer: Option<Observer<'_>>,
     ) -> Result<Sequencer, StartError> {
-        Sequencer::start_in(FileStorage::new(&options.journal_dir), options, witnessed, feed, observe)
+        Sequencer::start_in(FileStorage::new(&options.journal_dir), options, witnessed, feed, observer)
     }
 
     /// [`Sequencer::start`] on any storage, for tests that break the disk.
@@ -186,37 +130,10 @@ impl Sequencer {
         options: &Options,
         witnessed: u64,
         feed: Option<Feed>,
-        observe: &mut dyn FnMut(u64, Timestamp, &[Event]),
+        observer: Option<Observer<'_>>,
     ) -> Result<Sequencer, StartError> {
-        let mut replica = Replica::with_capacity(CAPACITY);
-        let opened = gollem_journal::open_in(storage, &options.journal, witnessed, &mut |record| {
-            let events = replica.apply(&record)?;
-            observe(record.seq, Timestamp(record.time_ns), events);
-            Ok(())
-        })?;
-        let recovery = opened.report;
-        let shared = Arc::new(Shared {
-            durable_seq: AtomicU64::new(recovery.last_seq),
-            journal_bytes: AtomicU64::new(opened.writer.bytes_written()),
-            health: AtomicU8::new(Health::Running as u8),
-        });
-        let (ingress, intake) = Ingress::new(options.queue_commands_max);
-        // Each channel can hold every batch there is, so no send ever blocks.
-        let (to_committer, from_matcher) = bounded(2);
-        let (to_matcher, from_committer) = bounded(2);
-        let matcher = Matcher {
-            engine: replica.into_engine(),
-            encoder: opened.encoder,
-            clock: Clock::starting_at(Timestamp(recovery.last_time_ns)),
-            intake,
-            to_committer,
-            from_committer,
-            open: Batch::default(),
-            spare: Some(Batch::default()),
-            stopping: false,
-        };
-        let committer =
-            Committer { writer: opened.writer, from_matcher, to_matcher, feed, shared: Arc::clone(&shared) };
+        let Pipeline { matcher, committer, ingress, shared, found } =
+            Pipeline::open(storage.clone(), options, witnessed, feed, observer)?;
         let core = core_to_pin(options.pinning);
         let (matcher_runs, committer_runs) = (Running(Arc::clone(&shared)), Running(Arc::clone(&shared)));
         let matcher = spawn("matcher", move || {
@@ -226,13 +143,13 @@ impl Sequencer {
             {
                 tracing::warn!(core = core.id, "the matcher could not be pinned to its core");
             }
-            matcher.run()
+            run_noting_poison(matcher, &storage)
         })?;
         let committer = spawn("committer", move || {
             let _runs = committer_runs;
             committer.run()
         })?;
-        Ok(Sequencer { ingress, shared, matcher, committer, recovery })
+        Ok(Sequencer { ingress, shared, matcher, committer, found })
     }
 
     /// A handle to submit commands.
@@ -245,9 +162,9 @@ impl Sequencer {
         Status(Arc::clone(&self.shared))
     }
 
-    /// What recovery found.
-    pub fn recovery(&self) -> &Recovery {
-        &self.recovery
+    /// What the start found.
+    pub fn found(&self) -> &Found {
+        &self.found
     }
 
     /// Finishes what is queued, makes it durable and closes the journal.
@@ -255,11 +172,29 @@ impl Sequencer {
     /// # Errors
     /// When the journal failed or a thread panicked.
     pub fn stop(self) -> Result<Stopped, StopError> {
+        self.shared.begin_to_stop();
         self.ingress.stop();
         let engine = self.matcher.join().map_err(|_| StopError::Panicked("matcher"))?;
         let closed = self.committer.join().map_err(|_| StopError::Panicked("committer"))?;
         closed?;
-        Ok(Stopped { engine, journal_bytes: self.shared.journal_bytes.load(Ordering::Relaxed) })
+        Ok(Stopped { engine, journal_bytes: self.shared.journal_bytes() })
+    }
+}
+
+/// Runs the matcher. When the engine panics on an input, a note of that input is left before the panic goes on: the
+/// process is to stop, and its next start must not meet the same input unawares.
+fn run_noting_poison<S: Storage>(mut matcher: Matcher, storage: &S) -> Engine {
+    match catch_unwind(AssertUnwindSafe(|| matcher.run())) {
+        Ok(()) => matcher.engine,
+        Err(panic) => {
+            if let Some(poison) = matcher.poison(message_of(&*panic)) {
+                tracing::error!(seq = poison.seq, message = poison.message, "an input panicked the engine");
+                if let Err(error) = poison.write(storage) {
+                    tracing::error!(%error, "the note about the input could not be written");
+                }
+            }
+            resume_unwind(panic)
+        }
     }
 }
 

@@ -34,7 +34,7 @@ pub(crate) async fn open(State(app): State<Arc<App>>, body: Bytes) -> Result<(St
     }
     let key = ApiKey::generate().map_err(|error| ApiError::internal(&error))?;
     let ack = app.execute(Command::OpenAccount).await?;
-    let opened = ack.events.iter().find_map(|event| match event {
+    let opened = ack.events().iter().find_map(|event| match event {
         Event::AccountOpened { account } => Some(*account),
         _ => None,
     });

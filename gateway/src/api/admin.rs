@@ -14,6 +14,8 @@ pub(crate) async fn health(State(app): State<Arc<App>>) -> (StatusCode, Json<Val
     let (status, word) = match app.status.health() {
         Health::Running => (StatusCode::OK, "ok"),
         Health::JournalFailed => (StatusCode::SERVICE_UNAVAILABLE, "journal_failed"),
+        Health::DiskFull => (StatusCode::SERVICE_UNAVAILABLE, "disk_full"),
+        Health::Panicked => (StatusCode::SERVICE_UNAVAILABLE, "panicked"),
         Health::Stopped => (StatusCode::SERVICE_UNAVAILABLE, "stopped"),
     };
     let (durable, view) = (app.status.durable_seq(), app.view.watermark());

@@ -100,8 +100,8 @@ pub(crate) async fn list_instrument(
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
     let spec = parse::<ListInstrument>(&body)?.into_spec()?;
     let ack = app.execute(Command::ListInstrument(Box::new(spec))).await?;
-    for event in ack.events {
-        if let Event::InstrumentListed { instrument, spec } = event {
+    for event in ack.events() {
+        if let Event::InstrumentListed { instrument, spec } = *event {
             let row = InstrumentRow { id: instrument, spec, state: InstrumentState::Open };
             app.catalog.add(row.clone());
             return Ok((StatusCode::CREATED, Json(instrument_json(&row))));

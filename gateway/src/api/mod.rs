@@ -4,6 +4,7 @@
 pub(crate) mod accounts;
 pub(crate) mod admin;
 pub(crate) mod market;
+pub(crate) mod metrics;
 pub(crate) mod orders;
 pub(crate) mod payments;
 pub(crate) mod providers;

@@ -311,7 +311,7 @@ fn unknown(field: &'static str, known: &[&str]) -> ApiError {
 /// The answer to a placed order.
 async fn placed(app: &App, ack: &Ack) -> Result<Map<String, Value>, ApiError> {
     let repeats = |event: &Event| if let Event::OrderRepeated(answer) = event { Some(*answer) } else { None };
-    if let Some(answer) = ack.events.iter().find_map(repeats) {
+    if let Some(answer) = ack.events().iter().find_map(repeats) {
         return repeated(app, &answer).await;
     }
     let (row, fills) = outcome(ack).ok_or_else(|| ApiError::internal(&"an accepted order has no event"))?;
@@ -325,7 +325,7 @@ async fn placed(app: &App, ack: &Ack) -> Result<Map<String, Value>, ApiError> {
 fn outcome(ack: &Ack) -> Option<(OrderRow, Vec<Trade>)> {
     let mut row = None;
     let mut fills = Vec::new();
-    for event in &ack.events {
+    for event in ack.events() {
         match (&mut row, event) {
             (_, Event::OrderAccepted(order)) => row = Some(accepted(order, ack)),
             (Some(row), event) => follow(row, &mut fills, event),
@@ -580,7 +580,7 @@ mod tests {
             shrunk(7, 8, 4),
             closed(7, CloseReason::Unfilled(Miss::Capacity)),
         ];
-        let (row, fills) = outcome(&Ack { seq: 9, at: Timestamp(1), events }).unwrap();
+        let (row, fills) = outcome(&Ack::alone(9, Timestamp(1), &events)).unwrap();
         assert_eq!(fills.iter().map(|fill| fill.contract.0).collect::<Vec<_>>(), [2]);
         assert_eq!((row.filled, row.value.0), (Quantity(4), 360));
         assert_eq!((row.order.quantity, row.order.remaining), (Quantity(8), Quantity(4)));

@@ -38,7 +38,7 @@ pub(crate) async fn purchase(
     let amount = parse_dollars("amount_usd", &request.amount_usd)?;
     let reference = reference(&request.reference)?;
     let ack = app.execute(Command::PurchaseCredits { account: account.id, amount, reference }).await?;
-    let repeated = ack.events.contains(&Event::PurchaseRepeated { reference });
+    let repeated = ack.events().contains(&Event::PurchaseRepeated { reference });
     let body = json!({
         "account": account_name(account.id), "credits": credits(amount), "reference": request.reference,
         "seq": ack.seq, "repeated": repeated,
@@ -62,7 +62,7 @@ pub(crate) async fn request_payout(
     let amount = request.amount_usd.as_deref().map(|text| parse_dollars("amount_usd", text)).transpose()?;
     let ack = app.execute(Command::RequestPayout { account: account.id, amount }).await?;
     // The last: a monthly payout of the same account may have come due just before.
-    for event in ack.events.iter().rev() {
+    for event in ack.events().iter().rev() {
         if let Event::PayoutRequested { payout, amount, .. } = event {
             let amount_usd = format!("{:.2}", dollars(amount.0.into()));
             let id = format!("pay_{}", payout.0);

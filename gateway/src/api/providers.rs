@@ -87,7 +87,7 @@ pub(crate) async fn status(
     let placed = app.execute(Command::PlaceOrder(quote)).await;
     let ack = placed.map_err(|error| error.renamed("quantity", "capacity").renamed("price", price_field))?;
     let withdrawn = withdraw(&app, account.id, &earlier).await?;
-    let order = ack.events.iter().find_map(|event| match event {
+    let order = ack.events().iter().find_map(|event| match event {
         Event::OrderAccepted(order) => Some(*order),
         _ => None,
     });

@@ -32,7 +32,7 @@ pub(crate) const CONTRACT_TTL_MIN: Duration = CALL_PATIENCE.saturating_add(SETTL
 /// The trade that the call's bid made: others may have come of deadlines just before.
 fn own_trade(ack: &Ack) -> Result<Trade, ApiError> {
     let mut own = None;
-    for event in &ack.events {
+    for event in ack.events() {
         match event {
             Event::OrderAccepted(order) => own = Some(order.id),
             Event::Traded(trade) if Some(trade.bid) == own => return Ok(*trade),
@@ -115,7 +115,7 @@ impl Call {
         };
         let ack = self.app.execute_patiently(Command::ReportDelivery(report)).await?;
         let total = bought.price.notional(units).unwrap_or_default();
-        let cost = ack.events.iter().find_map(|event| match event {
+        let cost = ack.events().iter().find_map(|event| match event {
             Event::Delivered { contract, buyer_fee, rebate, .. } if *contract == bought.contract => {
                 Some(Amount(total.0 + buyer_fee.0 - rebate.0))
             }
@@ -181,7 +181,7 @@ mod tests {
             // A deadline made an older bid of the same account trade, and another one end.
             let deadlines = [traded(5, 3), closed(4, CloseReason::Expired)];
             let events = [&deadlines, last].concat();
-            own_trade(&Ack { seq: 9, at: Timestamp(1), events }).map(|trade| trade.contract)
+            own_trade(&Ack::alone(9, Timestamp(1), &events)).map(|trade| trade.contract)
         };
         let code = |last: &[Event]| outcome(last).expect_err("no contract").code;
         assert_eq!(outcome(&[accepted(7), traded(6, 7), closed(7, CloseReason::Filled)]).unwrap(), ContractId(6));

@@ -5,18 +5,23 @@
 mod faults;
 mod flips;
 mod full;
+mod positions;
 mod power;
 mod prepare;
 mod property;
+mod retention;
 mod segments;
+mod snapshots;
+mod tail;
 mod torn;
 
 use std::convert::Infallible;
 
-use crate::format::SEGMENT_BYTES_MIN;
+use crate::format::{SEGMENT_BYTES_MIN, segment_name};
 use crate::sim::SimStorage;
 use crate::{
-    Durable, Group, OpenError, Opened, Options, Recovery, ScanError, ScanOptions, WriteError, open_in, scan_in,
+    Durable, Group, OpenError, Opened, Options, Position, Recovery, ScanError, ScanOptions, Tail, TailStop, WriteError,
+    lock_in, open_in, scan_in,
 };
 
 pub(crate) const SMALL: Options = Options { segment_bytes: SEGMENT_BYTES_MIN, prepare_ahead: false };
@@ -105,13 +110,44 @@ pub(crate) fn open_witnessed(
     Ok((opened, kept))
 }
 
-pub(crate) fn scan(storage: &SimStorage) -> Result<(Recovery, Vec<Kept>), ScanError> {
+/// Opens what comes after a position.
+pub(crate) fn open_after(storage: &SimStorage, after: Position) -> Result<(Opened<SimStorage>, Vec<Kept>), OpenError> {
     let mut kept = Vec::new();
-    let report = scan_in(storage, ScanOptions::default(), &mut |record| {
+    let opened = lock_in(storage.clone())?.open(&SMALL, after, 0, &mut |record| {
+        kept.push((record.seq, record.time_ns, record.payload.to_vec()));
+        Ok::<(), Infallible>(())
+    })?;
+    Ok((opened, kept))
+}
+
+pub(crate) fn scan(storage: &SimStorage) -> Result<(Recovery, Vec<Kept>), ScanError> {
+    scan_after(storage, Position::START)
+}
+
+pub(crate) fn scan_after(storage: &SimStorage, after: Position) -> Result<(Recovery, Vec<Kept>), ScanError> {
+    let mut kept = Vec::new();
+    let report = scan_in(storage, ScanOptions { after, ..ScanOptions::default() }, &mut |record| {
         kept.push((record.seq, record.time_ns, record.payload.to_vec()));
         Ok::<(), Infallible>(())
     })?;
     Ok((report, kept))
+}
+
+/// The position at record `seq`, the last of its group.
+pub(crate) fn position_at(storage: &SimStorage, seq: u64) -> Position {
+    let mut tail = Tail::new(storage.clone(), Position::START);
+    while tail.read(seq, &mut |_| Ok::<(), Infallible>(())).unwrap() == TailStop::SegmentEnd {}
+    assert_eq!(tail.position().seq, seq, "the end of a group");
+    tail.position()
+}
+
+/// Four segments, of which the last is small.
+pub(crate) fn four_segments(clean: bool) -> (SimStorage, Model, Vec<String>) {
+    let big = big();
+    let (storage, model) = journal(&[&[7], &big, &big, &big, &big, &[3, 4]], clean);
+    let names = [1, 19, 36, 53].map(segment_name).to_vec();
+    names.iter().for_each(|name| assert!(storage.get(name).is_some(), "{name}"));
+    (storage, model, names)
 }
 
 /// A journal with these groups, stopped cleanly or not.

@@ -1,19 +1,10 @@
 //! Promise: segments and records that are lost, swapped, repeated, misplaced or half made are found, and a mark of a
 //! clean stop excuses nothing.
 
-use super::{FIRST, Model, big, journal, open, open_witnessed, scan};
+use super::{FIRST, big, four_segments, journal, open, open_witnessed, scan};
 use crate::format::{RecordHeader, SEGMENT_BYTES_MIN, segment_name};
 use crate::sim::SimStorage;
 use crate::{Damage, OpenError, Options, ScanError, open_in};
-
-/// Four segments, of which the last is small.
-fn four_segments(clean: bool) -> (SimStorage, Model, Vec<String>) {
-    let big = big();
-    let (storage, model) = journal(&[&[7], &big, &big, &big, &big, &[3, 4]], clean);
-    let names = [1, 19, 36, 53].map(segment_name).to_vec();
-    names.iter().for_each(|name| assert!(storage.get(name).is_some(), "{name}"));
-    (storage, model, names)
-}
 
 fn assert_corrupt(storage: &SimStorage, context: &str) -> Damage {
     let before: Vec<_> = [FIRST, "clean"].map(|name| storage.get(name)).to_vec();
@@ -43,10 +34,28 @@ fn several_segments_are_read_in_order() {
 
 #[test]
 fn a_deleted_segment_is_refused() {
-    for deleted in 0..4 {
+    for deleted in 1..4 {
         let (storage, _, names) = four_segments(true);
         storage.delete(&names[deleted]);
         assert_corrupt(&storage, &names[deleted]);
+    }
+}
+
+#[test]
+fn segments_missing_at_the_beginning_are_refused_with_their_range() {
+    for deleted in 1..4 {
+        let (storage, _, names) = four_segments(true);
+        names[..deleted].iter().for_each(|name| storage.delete(name));
+        let last = [18, 35, 52][deleted - 1];
+        let error = open(&storage).unwrap_err();
+        let range = |error: &ScanError| match error {
+            ScanError::Missing { first_seq, last_seq, .. } => Some((*first_seq, *last_seq)),
+            _ => None,
+        };
+        assert!(matches!(&error, OpenError::Read(error) if range(error) == Some((1, last))), "{error}");
+        assert!(error.to_string().ends_with(&format!("lacks seq 1 to {last}, which may be in the archive")), "{error}");
+        assert_eq!(range(&scan(&storage).unwrap_err()), Some((1, last)));
+        assert!(storage.get("clean").is_some(), "nothing is changed");
     }
 }
 

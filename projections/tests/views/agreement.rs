@@ -3,7 +3,7 @@
 use gollem_engine::limits::PURCHASE_ATOMS_MIN;
 use gollem_engine::*;
 use gollem_projections::{Fold, OrderStatus, Projector, Views};
-use gollem_sequencer::{Feed, Options, Pinning, Sequencer};
+use gollem_sequencer::{Feed, Observer, Options, Pinning, Sequencer};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,7 +64,7 @@ impl Market {
         for _ in 0..count {
             let command = self.next();
             let ack = sequencer.ingress().submit(command).unwrap().wait().unwrap();
-            for event in &ack.events {
+            for event in ack.events() {
                 match event {
                     Event::OrderAccepted(order) => self.orders.push((order.account, order.id)),
                     Event::Traded(trade) => self.contracts.push(trade.contract),
@@ -236,7 +236,7 @@ fn run(batches: usize, backlog: usize, late: usize) {
     let views = Arc::new(Views::open(&dir.path().join("views")).unwrap());
     let (feed, reader) = Feed::new(batches, backlog);
     let options = options(dir.path());
-    let sequencer = Sequencer::start(&options, 0, Some(feed), &mut |_, _, _| {}).unwrap();
+    let sequencer = Sequencer::start(&options, 0, Some(feed), None).unwrap();
     let mut market = Market::new();
     market.play(&sequencer, late);
     let status = sequencer.status();
@@ -277,16 +277,16 @@ fn a_view_that_missed_the_newest_batches_notices_without_another() {
 fn a_deleted_view_is_rebuilt_by_recovery_and_repeated_inputs_change_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let options = options(dir.path());
-    let sequencer = Sequencer::start(&options, 0, None, &mut |_, _, _| {}).unwrap();
+    let sequencer = Sequencer::start(&options, 0, None, None).unwrap();
     Market::new().play(&sequencer, 2_000);
     sequencer.stop().unwrap();
     let views = Views::open(&dir.path().join("views")).unwrap();
     for round in 0..2 {
         let mut fold = Fold::new(&views).unwrap();
         let witnessed = views.watermark().unwrap();
-        let sequencer = Sequencer::start(&options, witnessed, None, &mut |seq, at, events| {
-            fold.apply(seq, at, events).unwrap();
-        });
+        let mut tell = |seq, at, events: &[Event]| fold.apply(seq, at, events).unwrap();
+        let observer = Observer { after: witnessed, tell: &mut tell };
+        let sequencer = Sequencer::start(&options, witnessed, None, Some(observer));
         fold.flush().unwrap();
         check(&views, &sequencer.unwrap().stop().unwrap().engine);
         assert!(round == 1 || witnessed == 0);
@@ -297,9 +297,9 @@ fn a_deleted_view_is_rebuilt_by_recovery_and_repeated_inputs_change_nothing() {
 fn a_journal_that_ends_below_what_a_view_has_seen_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let options = options(dir.path());
-    let sequencer = Sequencer::start(&options, 0, None, &mut |_, _, _| {}).unwrap();
+    let sequencer = Sequencer::start(&options, 0, None, None).unwrap();
     let last = sequencer.ingress().submit(Command::OpenAccount).unwrap().wait().unwrap().seq;
     sequencer.stop().unwrap();
-    let refused = Sequencer::start(&options, last + 1, None, &mut |_, _, _| {});
+    let refused = Sequencer::start(&options, last + 1, None, None);
     assert!(refused.is_err(), "the journal lost what a view has seen");
 }

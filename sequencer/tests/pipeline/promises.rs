@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::mpsc;
 
 fn start(dir: &Path) -> Sequencer {
-    Sequencer::start(&options(dir), 0, None, &mut |_, _, _| {}).expect("it starts")
+    Sequencer::start(&options(dir), 0, None, None).expect("it starts")
 }
 
 /// The journal's own account of what happened.
@@ -75,7 +75,7 @@ fn stopping_answers_everything_that_was_queued() {
 fn a_full_queue_refuses_at_once() {
     let dir = tempfile::tempdir().unwrap();
     let options = gollem_sequencer::Options { queue_commands_max: 2, ..options(dir.path()) };
-    let sequencer = Sequencer::start(&options, 0, None, &mut |_, _, _| {}).unwrap();
+    let sequencer = Sequencer::start(&options, 0, None, None).unwrap();
     let ingress = sequencer.ingress();
     let (entered, is_in) = mpsc::channel();
     let (release, released) = mpsc::channel::<()>();
@@ -107,7 +107,7 @@ fn a_refused_command_is_answered_with_its_reason_and_journaled() {
     let sequencer = start(dir.path());
     let order = commands(1).pop().unwrap();
     let ack = sequencer.ingress().submit(order).unwrap().wait().unwrap();
-    assert_eq!(ack.events, [Event::Rejected(RejectReason::UnknownAccount)]);
+    assert_eq!(ack.events(), [Event::Rejected(RejectReason::UnknownAccount)]);
     sequencer.stop().unwrap();
     assert_eq!(replay(dir.path()).last_seq(), 1);
 }
@@ -121,7 +121,7 @@ fn after_the_first_failed_sync_nothing_more_is_acknowledged_and_nothing_acknowle
     let mut failures = 0;
     for call in 0..60 {
         let storage = SimStorage::new();
-        let opened = Sequencer::start_in(storage.clone(), &options, 0, None, &mut |_, _, _| {}).unwrap();
+        let opened = Sequencer::start_in(storage.clone(), &options, 0, None, None).unwrap();
         storage.plan(storage.calls() + call, Fault::Error(io::ErrorKind::Other));
         let mut acknowledged = 0;
         let mut failed = false;
@@ -143,9 +143,9 @@ fn after_the_first_failed_sync_nothing_more_is_acknowledged_and_nothing_acknowle
         }
         drop(opened.stop());
         storage.power_cycle(None); // Whatever was not synced is gone.
-        let reopened = Sequencer::start_in(storage, &options, acknowledged, None, &mut |_, _, _| {});
+        let reopened = Sequencer::start_in(storage, &options, acknowledged, None, None);
         let recovered = reopened.unwrap_or_else(|error| panic!("call {call}: {error}"));
-        assert!(recovered.recovery().last_seq >= acknowledged, "call {call}: an acknowledged input was lost");
+        assert!(recovered.found().journal.last_seq >= acknowledged, "call {call}: an acknowledged input was lost");
         recovered.stop().unwrap();
     }
     assert!(failures > 20, "the faults must hit the run, not its aftermath: {failures}");
@@ -169,7 +169,7 @@ fn a_panic_in_the_matcher_is_seen_as_not_running_and_leaves_nobody_waiting() {
 fn a_slow_reader_never_holds_up_the_pipeline() {
     let dir = tempfile::tempdir().unwrap();
     let (feed, reader) = Feed::new(1, 10);
-    let sequencer = Sequencer::start(&options(dir.path()), 0, Some(feed), &mut |_, _, _| {}).unwrap();
+    let sequencer = Sequencer::start(&options(dir.path()), 0, Some(feed), None).unwrap();
     for command in commands(200) {
         sequencer.ingress().submit(command).unwrap().wait().expect("acknowledged although nobody reads");
     }
