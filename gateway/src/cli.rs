@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use gollem_gateway::demo::{self, DemoOptions, Speed};
 use gollem_gateway::{Exchange, ExchangeOptions, Server, TreeKey};
-use gollem_sequencer::{FollowerOptions, Pinning};
+use gollem_sequencer::Pinning;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -44,12 +44,12 @@ struct Serve {
     /// Core for the matcher thread: auto, off, or its number.
     #[arg(long, value_name = "CORE", default_value = "auto", value_parser = parse_pinning)]
     pin: Pinning,
-    /// Bytes of a journal segment, a multiple of 4096. Each is filled with zeros ahead of its use.
-    #[arg(long, value_name = "BYTES", default_value_t = gollem_journal::Options::default().segment_bytes)]
-    segment_bytes: u64,
-    /// Bytes of journal between two snapshots, at the least; one is taken at the end of a segment.
-    #[arg(long, value_name = "BYTES", default_value_t = FollowerOptions::default().snapshot_every_bytes)]
-    snapshot_bytes: u64,
+    /// MiB of a journal segment.
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(2..=4096))]
+    segment_mib: u32,
+    /// MiB of journal between two snapshots, at the least; one is taken at the end of a segment.
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..))]
+    snapshot_mib: u32,
     /// File of the key that signs the journal's tree heads, outside the data folder, made when missing; or off
     /// [default: gollem/tree-head.key in the user's configuration folder].
     #[arg(long, value_name = "FILE|off", env = "GOLLEM_TREE_KEY")]
@@ -140,12 +140,12 @@ impl Serve {
         let stop = stop_signal()?;
         let listener = bind(&self.listen).await?;
         let defaults = ExchangeOptions::new(self.data.clone());
-        let journal = gollem_journal::Options { segment_bytes: self.segment_bytes, ..defaults.journal };
+        let journal = gollem_journal::Options { segment_bytes: u64::from(self.segment_mib) << 20, ..defaults.journal };
         let options = ExchangeOptions {
             dev: self.dev,
             pinning: self.pin,
             journal,
-            snapshot_every_bytes: self.snapshot_bytes,
+            snapshot_every_bytes: u64::from(self.snapshot_mib) << 20,
             tree_key: self.tree_key(),
             archive: self.archive.clone(),
             drop_archived: self.drop_archived,

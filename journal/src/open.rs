@@ -173,6 +173,7 @@ impl<S: Storage> Locked<S> {
         let seen = self.snapshots().newest_seq().map_err(read_error(&self.storage, "read the snapshots in", ""))?;
         let Self { storage, lock } = self;
         crash_point!("open.locked");
+        settle(&storage)?;
         let scan = ScanOptions { after, until: None, witnessed: witnessed.max(seen) };
         let (mut report, end) = walk(&storage, scan, visit)?;
 
@@ -204,6 +205,16 @@ impl<S: Storage> Locked<S> {
         });
         Ok(Opened { writer, encoder: Encoder::new(&end), report })
     }
+}
+
+/// Makes durable what a killed process left in the page cache: whoever is told of it may make that durable elsewhere, and
+/// must not be ahead of the log after a power cut.
+fn settle<S: Storage, V>(storage: &S) -> Result<(), OpenError<V>> {
+    let first_seqs = list_segments(storage)?;
+    let Some(&last) = first_seqs.last() else { return Ok(()) };
+    let name = segment_name(last);
+    let synced = storage.open(&name, false).and_then(|file| file.sync_data());
+    synced.map_err(write_error(storage, "sync", &name, 0)).map_err(OpenError::Write)
 }
 
 /// Removes the mark and unfinished files, and makes the folder durable as it was read: a crash may have come between

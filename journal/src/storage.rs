@@ -164,8 +164,13 @@ impl Storage for FileStorage {
     type Lock = File;
 
     fn create_dir(&self) -> io::Result<()> {
-        let missing: Vec<&Path> = self.dir.ancestors().take_while(|level| !level.exists()).collect();
-        for level in missing.into_iter().rev().filter(|level| !level.as_os_str().is_empty()) {
+        let missing = self.dir.ancestors().take_while(|level| !level.as_os_str().is_empty() && !level.exists());
+        let mut levels: Vec<&Path> = missing.collect();
+        if levels.is_empty() {
+            // Whoever made the folder may have been killed before its name was durable.
+            levels.push(&self.dir);
+        }
+        for level in levels.into_iter().rev() {
             match fs::create_dir(level) {
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
                 _ => {}

@@ -190,6 +190,9 @@ fn bytes_before<S: Storage>(storage: &S, position: Position) -> Result<u64, Reco
     Ok(before.map(|segment| segment.bytes).sum())
 }
 
+#[cfg(test)]
+pub(crate) use planted::panic_on;
+
 /// An input on which recovery panics, for tests.
 #[cfg(test)]
 mod planted {
@@ -206,6 +209,3 @@ mod planted {
         assert!(SEQ.get() != seq, "planted");
     }
 }
-
-#[cfg(test)]
-pub(crate) use planted::panic_on;

@@ -10,7 +10,7 @@ use super::binaries::Binaries;
 use super::image::Kept;
 use super::mount::{Disk, NoDisk};
 use super::server::{Plan, Server, same_state};
-use super::traffic::Market;
+use super::traffic::{Market, fill};
 use super::{Checked, doing, ensure, outcome, skipped};
 use crate::outcome::Outcome;
 use gollem_journal::sim::Random;
@@ -21,7 +21,9 @@ use tempfile::TempDir;
 const CUTS_PER_DISK: u64 = 5;
 /// Changing calls until a cut are below a power of two up to this one: the first calls of a start or of a round of
 /// traffic are worth as many cuts as all that follow.
-const CALLS_LOG2_MAX: u64 = 9;
+const CALLS_LOG2_MAX: u64 = 10;
+/// Connections that fill segments in some rounds of traffic, so that the log goes on in another one under the cut.
+const FILLERS: usize = 8;
 /// How long traffic may take to make that many calls; then the power goes all the same.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -117,8 +119,10 @@ impl Bench {
         let server = self.server.take().ok_or("no server runs")?;
         self.disk.cut_after(calls);
         let traffic = self.market.start(&server, random, true)?;
+        let fillers = fill(&server, if random.below(4) == 0 { FILLERS } else { 0 })?;
         self.disk.wait_for_cut(PATIENCE);
         server.kill()?;
+        fillers.into_iter().try_for_each(|filler| filler.join().map_err(|_| "a client panicked"))?;
         self.market.remember(traffic)
     }
 

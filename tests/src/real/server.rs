@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 
 /// The operator's key of every server here.
 pub(super) const ADMIN_KEY: &str = "sk-gollem-faultcheck00-000000000000000000000000000000000000000000000000";
-/// Small segments, so that one fills up during a check: the smallest there are.
-const SEGMENT_BYTES: &str = "1052672";
+/// The smallest segments there are, so that one fills up during a check, and a snapshot at the end of each.
+const SMALL_SEGMENTS: [&str; 4] = ["--segment-mib", "2", "--snapshot-mib", "1"];
 /// What may be told of a log.
 const LOG_BYTES_SHOWN: usize = 2_000;
 
@@ -44,7 +44,8 @@ impl Plan {
         let log = File::create(&self.log).map_err(doing("creating the log"))?;
         let mut command = Command::new(&self.binaries.gollem);
         command.args(["serve", "--listen", "127.0.0.1:0", "--dev", "--pin", "off"]);
-        command.args(["--segment-bytes", SEGMENT_BYTES, "--data"]).arg(&self.data);
+        command.args(SMALL_SEGMENTS).arg("--data").arg(&self.data);
+        command.args(["--tree-interval", "1", "--tree-key"]).arg(self.log.with_extension("key"));
         command.env("GOLLEM_ADMIN_KEY", ADMIN_KEY).env("GOLLEM_LOG", "warn").env_remove("GOLLEM_CRASH_AT");
         if let Some(crash_at) = crash_at {
             command.env("GOLLEM_CRASH_AT", crash_at);
