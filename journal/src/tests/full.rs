@@ -141,7 +141,7 @@ fn commands_go_on_to_the_reserve_of_a_full_disk_and_beyond_it_once_there_is_spac
     let mut group = model.group(&mut opened, &[60_000, 60_000]);
     assert!(group.bytes() as u64 > room.bytes);
     for attempt in 0..3 {
-        assert_no_space(&storage, &mut opened, &group, &format!("attempt {attempt}"));
+        assert_no_space(&storage, &mut opened, &mut group, &format!("attempt {attempt}"));
         assert_eq!(opened.writer.room(), room);
     }
     assert_eq!(scan(&storage).unwrap().1, model.records[..durable], "readers go on");
@@ -217,7 +217,7 @@ fn a_journal_that_prepares_nothing_ahead_learns_of_a_full_disk_and_of_its_end_by
     assert_eq!(opened.writer.room().next, Next::Preparing);
     let mut group = model.group(&mut opened, &big());
     for attempt in 0..3 {
-        assert_no_space(&storage, &mut opened, &group, &format!("attempt {attempt}"));
+        assert_no_space(&storage, &mut opened, &mut group, &format!("attempt {attempt}"));
         let calls = storage.calls();
         assert_eq!(opened.writer.room(), Room { bytes, next: Next::Full });
         assert_eq!(storage.calls(), calls, "asking makes no attempt");
@@ -227,7 +227,7 @@ fn a_journal_that_prepares_nothing_ahead_learns_of_a_full_disk_and_of_its_end_by
     assert_eq!(opened.writer.room().next, Next::Preparing);
     // The disk is full again: a clean stop and a restart need less than it has.
     let mut group = model.group(&mut opened, &big());
-    assert_no_space(&storage, &mut opened, &group, "again");
+    assert_no_space(&storage, &mut opened, &mut group, "again");
     opened.writer.close().unwrap();
     let (report, found) = scan(&storage).unwrap();
     assert_eq!((report.clean, report.last_seq, found.len()), (true, model.acked, 34));
