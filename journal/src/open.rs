@@ -6,7 +6,6 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
 
 use crate::Seq;
 use crate::crash_point;
@@ -17,7 +16,7 @@ use crate::format::{
 };
 use crate::mark::{MARK_NAME, MARK_TEMP_NAME};
 use crate::position::Position;
-use crate::prepare::{Preparer, prepare};
+use crate::prepare::{Pace, Preparer, prepare};
 use crate::reader::read_full;
 use crate::recovery::{Starts, starts};
 use crate::scan::{Record, Recovery, ScanOptions};
@@ -183,7 +182,7 @@ impl<S: Storage> Locked<S> {
         let active = if let Some(end) = &end {
             resume(&storage, end, report.clean, bytes)?
         } else {
-            let file = prepare(&storage, bytes, &AtomicBool::new(false));
+            let file = prepare(&storage, bytes, &Pace::at_once());
             let file = file.map_err(io::Error::from).map_err(write_error(&storage, "prepare", NEXT_NAME, 0))?;
             let segment = Segment::begin(&storage, file, SegmentHeader { first_seq: 1, chain: 0 }, bytes)?;
             report.segments = 1;
@@ -237,7 +236,6 @@ fn resume<S: Storage>(storage: &S, end: &LogEnd, clean: bool, bytes: u64) -> Res
     let name = segment_name(end.first_seq);
     let fail = |action| write_error(storage, action, &name, end.end);
     let file = storage.open(&name, true).map_err(fail("open"))?;
-    let never = AtomicBool::new(false);
     if !clean {
         // The last group and the zeros after it may be in the page cache only, and marked clean by a sync that failed
         // before the restart. Writing the same bytes again makes them dirty, so that the sync below counts.
@@ -247,11 +245,11 @@ fn resume<S: Storage>(storage: &S, end: &LogEnd, clean: bool, bytes: u64) -> Res
         }
         // A torn group lies within the bytes of the largest one; other nonzero bytes may lie anywhere.
         let zero_to = end.file_bytes.min(end.end + GROUP_BYTES_MAX as u64).max(end.nonzero_end);
-        write_zeros(&file, end.end, zero_to, &never).map_err(fail("cut the torn tail of"))?;
+        write_zeros(&file, end.end, zero_to).map_err(fail("cut the torn tail of"))?;
         crash_point!("open.tail-zeroed");
     }
     let capacity = bytes.max(end.file_bytes);
-    write_zeros(&file, end.file_bytes, capacity, &never).map_err(fail("fill with zeros"))?;
+    write_zeros(&file, end.file_bytes, capacity).map_err(fail("fill with zeros"))?;
     crash_point!("open.extended");
     file.sync_all().map_err(fail("sync"))?;
     crash_point!("open.synced");

@@ -4,6 +4,10 @@
 //! when it is handed over; the thread has ended before the writer's lock is released. Nothing of the log is touched, so
 //! what fails here loses nothing, and what was begun is removed at once, which gives its space back.
 //!
+//! The thread reserves the space first, and then writes the zeros: a sync of a group is about half as long where zeros were
+//! written before as where space was only reserved, since the file system has nothing to note. When the segment is needed
+//! before all of it is written, it is handed over as it is: reserved space reads as zeros, too.
+//!
 //! A failure may be hours old when the segment is taken, so what failed may work by then:
 //!
 //! | what failed | until the segment is taken | when it is taken | if it fails again |
@@ -26,6 +30,10 @@ use std::thread::JoinHandle;
 use crate::crash_point;
 use crate::segment::{NEXT_NAME, write_zeros};
 use crate::storage::{Storage, StorageFile, is_full, remove_if_there};
+
+/// Zeros written and synced at once by the thread. The disk serves a group's sync after what is queued before it: with
+/// 64 MiB in one go a sync took 40 ms at the 99th percentile, with so much at a time 2 ms.
+const GENTLE_BYTES: u64 = 128 * 1024;
 
 /// Makes zero-filled files.
 #[derive(Debug)]
@@ -66,7 +74,7 @@ pub enum Next {
 struct Ahead<F> {
     orders: SyncSender<()>,
     made: Receiver<Result<F, Unprepared>>,
-    stop: Arc<AtomicBool>,
+    pace: Arc<Pace>,
     thread: JoinHandle<()>,
 }
 
@@ -100,21 +108,22 @@ impl<S: Storage> Preparer<S> {
         // One order and one segment at most are under way.
         let (orders, ordered) = sync_channel::<()>(1);
         let (done, made) = sync_channel(1);
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
+        let pace = Arc::new(Pace::gently());
+        let own_pace = Arc::clone(&pace);
         let thread = std::thread::Builder::new().name("journal-prepare".to_owned()).spawn(move || {
             while ordered.recv().is_ok() {
-                if done.send(prepare(&storage, bytes, &stopped)).is_err() {
+                if done.send(prepare(&storage, bytes, &own_pace)).is_err() {
                     return;
                 }
             }
         })?;
-        Ok(Ahead { orders, made, stop, thread })
+        Ok(Ahead { orders, made, pace, thread })
     }
 
     /// Orders the next segment; the one taken before must have got its own name.
     pub(crate) fn order(&mut self) {
         if let (Some(ahead), State::Unordered) = (&self.ahead, &self.state) {
+            ahead.pace.hurry.store(false, Ordering::Relaxed);
             // Fails only if the thread is gone, which taking the segment then reports.
             ahead.orders.try_send(()).ok();
             self.state = State::Ordered;
@@ -146,6 +155,7 @@ impl<S: Storage> Preparer<S> {
     pub(crate) fn take(&mut self) -> Result<S::File, Unprepared> {
         if let (Some(ahead), State::Ordered) = (&self.ahead, &self.state) {
             let gone = |_| Unprepared::Unsynced(io::Error::other("the thread that prepares segments is gone"));
+            ahead.pace.hurry.store(true, Ordering::Relaxed);
             let made = ahead.made.recv().unwrap_or_else(|error| Err(gone(error)));
             self.note(made);
         }
@@ -154,7 +164,7 @@ impl<S: Storage> Preparer<S> {
             State::Failed(error) => Err(Unprepared::Unsynced(error)),
             // The thread waits for its next order, so nobody else touches the file.
             State::Unordered | State::Ordered => {
-                let made = prepare(&self.storage, self.bytes, &AtomicBool::new(false));
+                let made = prepare(&self.storage, self.bytes, &Pace::at_once());
                 self.full = matches!(made, Err(Unprepared::NoSpace(_)));
                 made
             }
@@ -174,8 +184,8 @@ impl<S: Storage> Preparer<S> {
 
 impl<S: Storage> Drop for Preparer<S> {
     fn drop(&mut self) {
-        if let Some(Ahead { orders, made, stop, thread }) = self.ahead.take() {
-            stop.store(true, Ordering::Relaxed);
+        if let Some(Ahead { orders, made, pace, thread }) = self.ahead.take() {
+            pace.stop.store(true, Ordering::Relaxed);
             drop((orders, made));
             // A panic of the thread has been reported where the segment was taken, or concerns nobody any more.
             thread.join().ok();
@@ -183,10 +193,34 @@ impl<S: Storage> Drop for Preparer<S> {
     }
 }
 
-/// Makes the zero-filled file `next.tmp`, or leaves none if it cannot be made; gives up with an error once `stop` is
-/// set. If what was begun cannot be removed, that is the error, and the next attempt begins by emptying it.
-pub(crate) fn prepare<S: Storage>(storage: &S, bytes: u64, stop: &AtomicBool) -> Result<S::File, Unprepared> {
-    let file = zeroed(storage, bytes, stop).map_err(|error| {
+/// How a segment is made.
+#[derive(Debug, Default)]
+pub(crate) struct Pace {
+    /// A little at a time, and not to the end if somebody waits for it.
+    gentle: bool,
+    /// Somebody waits for the segment.
+    hurry: AtomicBool,
+    /// Give up.
+    stop: AtomicBool,
+}
+
+impl Pace {
+    /// In one go: whoever makes it waits for it.
+    pub(crate) fn at_once() -> Self {
+        Self::default()
+    }
+
+    /// For the thread.
+    fn gently() -> Self {
+        Self { gentle: true, ..Self::default() }
+    }
+}
+
+/// Makes the zero-filled file `next.tmp`, or leaves none if it cannot be made; gives up with an error once it is to stop.
+/// If what was begun cannot be removed, that is the error, and the next attempt begins by emptying it.
+pub(crate) fn prepare<S: Storage>(storage: &S, bytes: u64, pace: &Pace) -> Result<S::File, Unprepared> {
+    let file = zeroed(storage, bytes, pace).map_err(|unprepared| {
+        let Unprepared::Unmade(error) = unprepared else { return unprepared };
         let error = remove_if_there(storage, NEXT_NAME).err().unwrap_or(error);
         if is_full(&error) { Unprepared::NoSpace(error) } else { Unprepared::Unmade(error) }
     })?;
@@ -195,12 +229,26 @@ pub(crate) fn prepare<S: Storage>(storage: &S, bytes: u64, stop: &AtomicBool) ->
     Ok(file)
 }
 
-fn zeroed<S: Storage>(storage: &S, bytes: u64, stop: &AtomicBool) -> io::Result<S::File> {
-    let file = storage.create(NEXT_NAME)?;
+/// The file with all its bytes, zero but for what the disk does to them; the last of them not synced.
+fn zeroed<S: Storage>(storage: &S, bytes: u64, pace: &Pace) -> Result<S::File, Unprepared> {
+    let file = storage.create(NEXT_NAME).map_err(Unprepared::Unmade)?;
     crash_point!("prepare.created");
-    write_zeros(&file, 0, bytes / 2, stop)?;
-    crash_point!("prepare.half-zeroed");
-    write_zeros(&file, bytes / 2, bytes, stop)?;
-    crash_point!("prepare.zeroed");
+    if !pace.gentle {
+        write_zeros(&file, 0, bytes).map_err(Unprepared::Unmade)?;
+        return Ok(file);
+    }
+    file.allocate(bytes).map_err(Unprepared::Unmade)?;
+    crash_point!("prepare.allocated");
+    file.sync_all().map_err(Unprepared::Unsynced)?;
+    let mut at = 0;
+    while at < bytes && !pace.hurry.load(Ordering::Relaxed) {
+        if pace.stop.load(Ordering::Relaxed) {
+            return Err(Unprepared::Unmade(io::Error::other("stopped")));
+        }
+        let to = bytes.min(at + GENTLE_BYTES);
+        write_zeros(&file, at, to).map_err(Unprepared::Unmade)?;
+        file.sync_data().map_err(Unprepared::Unsynced)?;
+        at = to;
+    }
     Ok(file)
 }

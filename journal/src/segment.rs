@@ -5,7 +5,6 @@
 //! are why an append needs no space: a full disk stops only the next segment (`prepare`).
 
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::crash_point;
 use crate::error::WriteError;
@@ -88,14 +87,11 @@ impl<S: Storage> Segment<S> {
     }
 }
 
-/// Writes zeros over `from..to`; gives up with an error once `stop` is set.
-pub(crate) fn write_zeros<F: StorageFile>(file: &F, from: u64, to: u64, stop: &AtomicBool) -> io::Result<()> {
-    let zeros = vec![0; ZEROS_BYTES];
+/// Writes zeros over `from..to`.
+pub(crate) fn write_zeros<F: StorageFile>(file: &F, from: u64, to: u64) -> io::Result<()> {
+    let zeros = vec![0; usize::try_from(to - from).unwrap_or(ZEROS_BYTES).min(ZEROS_BYTES)];
     let mut at = from;
     while at < to {
-        if stop.load(Ordering::Relaxed) {
-            return Err(io::Error::other("stopped"));
-        }
         let count = (to - at).min(ZEROS_BYTES as u64);
         file.write_all_at(&zeros[..usize::try_from(count).unwrap_or(ZEROS_BYTES)], at)?;
         at += count;

@@ -9,6 +9,8 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use crate::segment::write_zeros;
+
 /// Name of the file whose lock makes a writer the only one.
 const LOCK_NAME: &str = "lock";
 
@@ -111,6 +113,17 @@ pub trait StorageFile: Send + std::fmt::Debug + 'static {
             }
         }
         Ok(())
+    }
+    /// Gives an empty file that many bytes, all zero, with their space taken, however the file system does that fastest.
+    ///
+    /// # Errors
+    ///
+    /// The system refused; the file may have some of the bytes.
+    fn allocate(&self, bytes: u64) -> io::Result<()>
+    where
+        Self: Sized,
+    {
+        write_zeros(self, 0, bytes)
     }
     /// Cuts or extends the file.
     ///
@@ -230,6 +243,14 @@ impl StorageFile for File {
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
         FileExt::write_at(self, bytes, offset)
+    }
+
+    fn allocate(&self, bytes: u64) -> io::Result<()> {
+        match rustix::fs::fallocate(self, rustix::fs::FallocateFlags::empty(), 0, bytes) {
+            // A file system that cannot reserve space.
+            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => write_zeros(self, 0, bytes),
+            allocated => Ok(allocated?),
+        }
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
