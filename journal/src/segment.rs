@@ -90,7 +90,8 @@ impl<S: Storage> Segment<S> {
 
 /// Writes zeros over `from..to`; gives up with an error once `stop` is set.
 pub(crate) fn write_zeros<F: StorageFile>(file: &F, from: u64, to: u64, stop: &AtomicBool) -> io::Result<()> {
-    let zeros = vec![0; ZEROS_BYTES];
+    let most = usize::try_from(to.saturating_sub(from)).unwrap_or(ZEROS_BYTES);
+    let zeros = vec![0; most.min(ZEROS_BYTES)];
     let mut at = from;
     while at < to {
         if stop.load(Ordering::Relaxed) {

@@ -12,6 +12,6 @@ mod rows;
 mod store;
 
 pub use fold::Fold;
-pub use projector::{Projector, View};
+pub use projector::{CatchUpError, Projection, Projector, ProjectorError, View};
 pub use rows::{InstrumentRow, LevelRow, OrderRow, OrderStatus, TransactionRow};
 pub use store::{StoreError, Views};

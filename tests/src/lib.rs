@@ -1,2 +1,5 @@
-//! End-to-end tests over the public API and the real binaries: see `tests/e2e`. This library is empty, because a
-//! package needs a target.
+//! What tests share across crates: the whole-node simulation (`simulation`). The end-to-end tests over the public API are in
+//! `tests/e2e`.
+
+pub mod outcome;
+pub mod simulation;
