@@ -177,7 +177,11 @@ pub(crate) struct Following<S: Storage = FileStorage> {
 }
 
 impl<S: Storage> Following<S> {
-    pub(crate) fn begin(storage: S, options: FollowerOptions, view: FollowerView) -> Result<Following<S>, FollowerError> {
+    pub(crate) fn begin(
+        storage: S,
+        options: FollowerOptions,
+        view: FollowerView,
+    ) -> Result<Following<S>, FollowerError> {
         let snapshots = SnapshotStore::new(storage.clone());
         let state = restore(&snapshots, &starts_in(&storage)?, u64::MAX, Capacity::default);
         let heads = match options.heads {

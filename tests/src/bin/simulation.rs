@@ -39,7 +39,8 @@ fn main() -> io::Result<ExitCode> {
             Ok(summary) => all += *summary,
             Err(failure) => {
                 failed += 1;
-                let same = if run(faults, seed) == first { "fails the same way again" } else { "DIFFERS when run again" };
+                let same =
+                    if run(faults, seed) == first { "fails the same way again" } else { "DIFFERS when run again" };
                 writeln!(io::stdout(), "FAILED: {failure} ({same}; {runs} seeds tried)")?;
             }
         }

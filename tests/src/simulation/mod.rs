@@ -10,6 +10,8 @@
 //! | `clients` | who sends them, and again what was not answered |
 //! | `clock` | a clock that can be wrong |
 //! | `truth` | what really happened, read from what is durable and replayed from the first input on |
+//! | `views` | the views of a run, in memory |
+//! | `check` | many seeds, for the scoreboard |
 //! | `world` | the node, turned step by step among its troubles |
 //!
 //! # Invariants
@@ -23,9 +25,12 @@
 //! No network, no HTTP, no signed tree heads. Segments are made when they are needed, not ahead: the thread that does so has
 //! tests of its own. The witness is that of the gateway: the views, if there are any.
 
+mod check;
 mod clients;
 mod clock;
 mod plan;
+#[cfg(test)]
+mod tests;
 mod truth;
 mod views;
 mod workload;
@@ -37,6 +42,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use gollem_journal::sim::Random;
 
+pub use check::check;
 pub use plan::Faults;
 use plan::Plan;
 use world::World;

@@ -42,10 +42,9 @@ impl Plan {
         let swarm = faults == Faults::Swarm;
         let [crash, power, recovery, full, clock] = [2, 2, 2, 4, 3].map(|times| one_in(times) && swarm);
         let [errors, partial, interrupted] = [6, 4, 4].map(|times| one_in(times) && swarm);
-        let (flips, retention, views) = (one_in(4) && swarm, one_in(3), one_in(8));
+        let (flips, retention, views) = (one_in(4) && swarm, one_in(3), one_in(12));
         let chance = |enabled: bool, most, random: &mut Random| if enabled { 1 + random.below(most) } else { 0 };
-        let chances =
-            [chance(errors, 8, random), chance(partial, 100, random), chance(interrupted, 100, random)];
+        let chances = [chance(errors, 8, random), chance(partial, 100, random), chance(interrupted, 100, random)];
         Self {
             commands: 100 + index(random, 300),
             weights: [0; 6].map(|_| 1 + random.below(8)),

@@ -32,9 +32,8 @@ pub(super) fn compare(views: Option<&Views>, told: &[Told]) -> Result<(), String
     let Some(live) = views else { return Ok(()) };
     PAIR.with(|pair| {
         let again = &pair.as_ref().map_err(|error| format!("no views: {error}"))?.again;
-        let (live, again) = fold(again, told)
-            .and_then(|()| Ok((live.dump()?, again.dump()?)))
-            .map_err(|error| error.to_string())?;
+        let (live, again) =
+            fold(again, told).and_then(|()| Ok((live.dump()?, again.dump()?))).map_err(|error| error.to_string())?;
         match live.iter().zip(&again).find(|(live, again)| live != again) {
             None if live.len() == again.len() => Ok(()),
             None => Err(format!("the views have {} rows, the replay's {}", live.len(), again.len())),

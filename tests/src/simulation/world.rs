@@ -65,6 +65,8 @@ pub(super) struct World<'a> {
     life: Life,
     /// The power goes at the disk's call of this number.
     power_at: Option<u64>,
+    /// The disk may get full.
+    limited: bool,
     strobe: u64,
     frozen: bool,
     pub(super) steps: u64,
@@ -90,6 +92,7 @@ impl<'a> World<'a> {
             fed_seq: 0,
             life: Life::default(),
             power_at: None,
+            limited: false,
             strobe: 0,
             frozen: false,
             steps: 0,
@@ -331,12 +334,18 @@ impl<'a> World<'a> {
 
     fn fill_or_empty(&mut self) {
         if self.one_in(3) {
-            self.disk.set_capacity(usize::MAX);
+            self.give_space();
         } else {
             let free = index(&mut self.random, 40_000);
             self.disk.set_capacity(self.disk.used() + free);
+            self.limited = true;
             self.summary.full_disks += 1;
         }
+    }
+
+    fn give_space(&mut self) {
+        self.disk.set_capacity(usize::MAX);
+        self.limited = false;
     }
 
     fn flip(&mut self) {
@@ -455,9 +464,9 @@ impl<'a> World<'a> {
                     self.node = Some(node);
                     break;
                 }
-                Err(_) if fails > 0 || self.life.may_fail || self.disk_is_limited() => {
+                Err(_) if fails > 0 || self.life.may_fail || self.limited => {
                     self.summary.recoveries_cut += 1;
-                    self.disk.set_capacity(usize::MAX);
+                    self.give_space();
                     fails = 0;
                     self.life.may_fail = false;
                 }
@@ -471,10 +480,6 @@ impl<'a> World<'a> {
         self.disk.set_chances(seed, Chances { error, partial, interrupted });
         self.life.may_fail |= error > 0;
         self.follow()
-    }
-
-    fn disk_is_limited(&self) -> bool {
-        self.plan.full
     }
 
     /// The disk works again.
@@ -555,7 +560,7 @@ impl<'a> World<'a> {
 
     /// Everything works again: what was sent is answered, and everyone catches up.
     fn rest(&mut self) -> Result<(), String> {
-        self.disk.set_capacity(usize::MAX);
+        self.give_space();
         let must_restart = self.life.failed.is_some() || self.life.follower_gone;
         if must_restart || self.life.may_fail {
             self.plan.recovery = false;
