@@ -236,6 +236,10 @@ impl Views {
     }
 }
 
+/// Family, key and bytes of a row.
+#[cfg(feature = "sim")]
+pub type DumpedRow = (&'static str, Vec<u8>, Vec<u8>);
+
 /// For simulation: views in memory, which are seen whole.
 #[cfg(feature = "sim")]
 impl Views {
@@ -251,11 +255,11 @@ impl Views {
         Views { db, _memory: Some(memory) }.mark_layout()
     }
 
-    /// Every row: family, key, bytes.
+    /// Every row, in the order of families and keys.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn dump(&self) -> Result<Vec<(&'static str, Vec<u8>, Vec<u8>)>, StoreError> {
+    pub fn dump(&self) -> Result<Vec<DumpedRow>, StoreError> {
         let mut rows = Vec::new();
         for name in family::ALL {
             for row in self.db.iterator_cf(self.family(name)?, IteratorMode::Start) {

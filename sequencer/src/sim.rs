@@ -22,7 +22,8 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct Node<S: Storage> {
     matcher: Matcher,
-    committer: Committer<S>,
+    /// Gone after its first error, as its thread would be.
+    committer: Option<Committer<S>>,
     following: Option<Following<S>>,
     view: FollowerView,
     ingress: Ingress,
@@ -46,6 +47,7 @@ impl<S: Storage> Node<S> {
             Pipeline::open(storage, options, witnessed, feed, observer)?;
         // Turns have no pace: a full disk is looked at whenever the committer has its turn.
         committer.space.pace = Duration::ZERO;
+        let committer = Some(committer);
         Ok(Node { matcher, committer, following: None, view: FollowerView::default(), ingress, shared, found })
     }
 
@@ -93,9 +95,14 @@ impl<S: Storage> Node<S> {
     /// The committer commits a group, if there is one. True if there was something to do.
     ///
     /// # Errors
-    /// The first failed write or sync: the committer's thread would have ended.
+    /// The first failed write or sync. The committer is gone then, with the batches it had.
     pub fn turn_committer(&mut self) -> Result<bool, WriteError> {
-        self.committer.turn().map(|turn| turn == Turn::Worked)
+        let Some(mut committer) = self.committer.take() else {
+            return Ok(false);
+        };
+        let turn = committer.turn()?;
+        self.committer = Some(committer);
+        Ok(turn == Turn::Worked)
     }
 
     /// The follower reads on, takes a snapshot and signs a head if they are due. True if there is more to read.
@@ -120,11 +127,12 @@ impl<S: Storage> Node<S> {
     pub fn stop(mut self) -> Result<Engine, WriteError> {
         self.shared.begin_to_stop();
         self.ingress.stop();
+        let mut committer = self.committer.take().ok_or(WriteError::Poisoned)?;
         while self.matcher.turn() != Turn::Over {
-            self.committer.turn()?;
+            committer.turn()?;
         }
-        while self.committer.turn()? == Turn::Worked {}
-        self.committer.close()?;
+        while committer.turn()? == Turn::Worked {}
+        committer.close()?;
         Ok(self.matcher.engine)
     }
 }

@@ -12,7 +12,8 @@
 //! | `truth` | what really happened, read from what is durable and replayed from the first input on |
 //! | `views` | the views of a run, in memory |
 //! | `check` | many seeds, for the scoreboard |
-//! | `world` | the node, turned step by step among its troubles |
+//! | `world` | the node, turned step by step, and what must hold |
+//! | `troubles`, `lives` | faults; how the node dies, starts again, and what it must find |
 //!
 //! # Invariants
 //!
@@ -28,14 +29,17 @@
 mod check;
 mod clients;
 mod clock;
+mod lives;
 mod plan;
 #[cfg(test)]
 mod tests;
+mod troubles;
 mod truth;
 mod views;
 mod workload;
 mod world;
 
+use std::cell::Cell;
 use std::fmt;
 use std::ops::AddAssign;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -138,18 +142,16 @@ impl fmt::Display for Failure {
 pub fn run(faults: Faults, seed: u64) -> Result<Summary, Failure> {
     let mut random = Random(seed);
     let plan = Plan::new(faults, &mut random);
-    let mut steps = 0;
+    let steps = Cell::new(0);
     let result = catch_unwind(AssertUnwindSafe(|| {
         views::with(plan.views, |views| {
-            let mut world = World::new(seed, plan, random, views);
-            let result = world.run();
-            steps = world.steps;
-            result.and_then(|()| views::compare(views, world.truth.told())).map(|()| world.summary)
+            let mut world = World::new(seed, plan, random, views, &steps);
+            world.run().and_then(|()| views::compare(views, world.truth.told())).map(|()| world.summary)
         })
     }));
     let result = result.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);
         Err(format!("panicked: {}", text.or_else(|| panic.downcast_ref().copied()).unwrap_or("without words")))
     });
-    result.map_err(|what| Failure { seed, step: steps, what })
+    result.map_err(|what| Failure { seed, step: steps.get(), what })
 }

@@ -3,79 +3,72 @@
 //! Invariants: whatever is random comes from the run's seed, and nothing here waits or reads a real clock. Each check
 //! compares the node with [`Truth`], which is read from a copy of the disk as a power cut would leave it.
 
+use std::cell::Cell;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::ErrorKind;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError};
-use gollem_engine::{Capacity, Timestamp};
-use gollem_journal::sim::{Chances, Fault, Random, SEGMENT_BYTES, SimStorage};
-use gollem_journal::{Slot, SnapshotStore, remove_segments_before};
-use gollem_projections::{Fold, Projection, Views};
+use gollem_engine::Timestamp;
+use gollem_journal::sim::{Random, SimStorage};
+use gollem_projections::{Projection, Views};
 use gollem_sequencer::sim::Node;
-use gollem_sequencer::{
-    Feed, FollowerOptions, Health, Observer, Options, Pinning, Released, StartError, SubmitError, TimeSource,
-};
+use gollem_sequencer::{Health, Released, SubmitError};
 
 use super::Summary;
 use super::clients::Clients;
 use super::clock::Clock;
-use super::plan::{Plan, index};
+use super::plan::Plan;
 use super::truth::{Told, Truth};
 use super::workload::workload;
 
-const HOUR_S: u64 = 3_600;
-const SECOND_NS: i64 = 1_000_000_000;
 /// Longest time that a part's turn takes.
 const TURN_NS_MAX: u64 = 400_000;
-/// Inputs that a slow feed gathers before it drops some.
-const BACKLOG_INPUTS: usize = 8;
 /// Turns of every part after which a healthy node has come to rest.
 const REST_TURNS: usize = 2_000;
 
 /// What is known of the present life of the node.
 #[derive(Debug, Default)]
-struct Life {
+pub(super) struct Life {
     /// A write or sync failed: nothing may be answered any more. It dies after so many steps.
-    failed: Option<u64>,
+    pub(super) failed: Option<u64>,
     /// Something on the disk may fail.
-    may_fail: bool,
+    pub(super) may_fail: bool,
     /// The follower is gone with a reason.
-    follower_gone: bool,
+    pub(super) follower_gone: bool,
     /// No segment may be removed any more.
-    kept: bool,
+    pub(super) kept: bool,
 }
 
 /// Everything there is.
 pub(super) struct World<'a> {
     pub(super) plan: Plan,
-    random: Random,
+    pub(super) random: Random,
     pub(super) disk: SimStorage,
-    clock: Clock,
+    pub(super) clock: Clock,
     pub(super) truth: Truth,
-    clients: Clients,
-    node: Option<Node<SimStorage>>,
-    feed: Option<Receiver<Arc<Released>>>,
-    projection: Option<Projection<'a, SimStorage>>,
-    views: Option<&'a Views>,
+    pub(super) clients: Clients,
+    pub(super) node: Option<Node<SimStorage>>,
+    pub(super) feed: Option<Receiver<Arc<Released>>>,
+    pub(super) projection: Option<Projection<'a, SimStorage>>,
+    pub(super) views: Option<&'a Views>,
     /// What came out of the feed and was not yet compared with the truth.
-    fed: Vec<Told>,
-    fed_seq: u64,
-    life: Life,
+    pub(super) fed: Vec<Told>,
+    pub(super) fed_seq: u64,
+    pub(super) life: Life,
     /// The power goes at the disk's call of this number.
-    power_at: Option<u64>,
+    pub(super) power_at: Option<u64>,
     /// The disk may get full.
-    limited: bool,
-    strobe: u64,
-    frozen: bool,
-    pub(super) steps: u64,
-    digest: DefaultHasher,
+    pub(super) limited: bool,
+    pub(super) strobe: u64,
+    pub(super) frozen: bool,
+    /// Kept outside, so that it outlives a panic.
+    pub(super) steps: &'a Cell<u64>,
+    pub(super) digest: DefaultHasher,
     pub(super) summary: Summary,
 }
 
 impl<'a> World<'a> {
-    pub(super) fn new(seed: u64, plan: Plan, random: Random, views: Option<&'a Views>) -> Self {
+    pub(super) fn new(seed: u64, plan: Plan, random: Random, views: Option<&'a Views>, steps: &'a Cell<u64>) -> Self {
         let clients = Clients::new(workload(seed, plan.commands));
         Self {
             plan,
@@ -95,7 +88,7 @@ impl<'a> World<'a> {
             limited: false,
             strobe: 0,
             frozen: false,
-            steps: 0,
+            steps,
             digest: DefaultHasher::new(),
             summary: Summary::default(),
         }
@@ -105,28 +98,28 @@ impl<'a> World<'a> {
     pub(super) fn run(&mut self) -> Result<(), String> {
         self.start()?;
         let steps = 40 * self.plan.commands as u64;
-        while self.steps < steps && !self.clients.are_done() {
+        while self.steps.get() < steps && !self.clients.are_done() {
             self.step()?;
         }
         self.rest()?;
         self.end()
     }
 
-    fn one_in(&mut self, times: u64) -> bool {
+    pub(super) fn one_in(&mut self, times: u64) -> bool {
         self.random.below(times) == 0
     }
 
-    fn node(&mut self) -> Result<&mut Node<SimStorage>, String> {
+    pub(super) fn node(&mut self) -> Result<&mut Node<SimStorage>, String> {
         self.node.as_mut().ok_or_else(|| "there is no node".to_owned())
     }
 
-    fn note(&mut self, what: impl Hash) {
+    pub(super) fn note(&mut self, what: impl Hash) {
         what.hash(&mut self.digest);
     }
 
     /// Somebody does something.
     fn step(&mut self) -> Result<(), String> {
-        self.steps += 1;
+        self.steps.set(self.steps.get() + 1);
         let mut left = self.random.below(self.plan.weights.iter().sum());
         let weights = self.plan.weights.iter();
         let part = weights.take_while(|weight| left.checked_sub(**weight).map(|rest| left = rest).is_some()).count();
@@ -169,7 +162,7 @@ impl<'a> World<'a> {
         }
     }
 
-    fn collect(&mut self) -> Result<(), String> {
+    pub(super) fn collect(&mut self) -> Result<(), String> {
         let count = self.clients.collect(&mut self.random)?;
         if count > 0 && self.life.failed.is_some() {
             return Err("an answer came after the journal had failed".to_owned());
@@ -192,7 +185,10 @@ impl<'a> World<'a> {
         if let Err(error) = self.node()?.turn_committer() {
             // What was answered before may still be on its way.
             self.collect()?;
-            self.life.failed = Some(self.steps + self.random.below(30));
+            if self.node()?.status().health() != Health::JournalFailed {
+                return Err("the journal failed, and the node does not say so".to_owned());
+            }
+            self.life.failed = Some(self.steps.get() + self.random.below(30));
             self.summary.journal_failures += 1;
             if !self.life.may_fail && !self.power_is_off() {
                 return Err(format!("the journal failed on a sound disk: {error}"));
@@ -248,7 +244,7 @@ impl<'a> World<'a> {
     }
 
     /// Everything that anyone was told is on the disk when nothing unsynced is kept, and was told as it happened.
-    fn prove(&mut self) -> Result<(), String> {
+    pub(super) fn prove(&mut self) -> Result<(), String> {
         let durable_seq = self.node()?.status().durable_seq();
         self.read_truth(durable_seq)?;
         for told in std::mem::take(&mut self.clients.heard) {
@@ -268,7 +264,7 @@ impl<'a> World<'a> {
         Ok(())
     }
 
-    fn read_truth(&mut self, until: u64) -> Result<(), String> {
+    pub(super) fn read_truth(&mut self, until: u64) -> Result<(), String> {
         if until < self.truth.seq() {
             return Err(format!("the journal went back from input {} to {until}", self.truth.seq()));
         }
@@ -278,284 +274,8 @@ impl<'a> World<'a> {
         Ok(())
     }
 
-    fn power_is_off(&self) -> bool {
+    pub(super) fn power_is_off(&self) -> bool {
         self.power_at.is_some_and(|at| self.disk.calls() > at)
-    }
-
-    /// What goes wrong between two steps.
-    fn trouble(&mut self) -> Result<(), String> {
-        if self.strobe > 0 {
-            self.strobe -= 1;
-            self.clock.step(if self.strobe.is_multiple_of(2) { SECOND_NS } else { -SECOND_NS });
-        }
-        if self.power_is_off() {
-            return self.cut_power();
-        }
-        if self.life.failed.is_some_and(|dies_at| dies_at <= self.steps) {
-            return self.restart();
-        }
-        if self.plan.retention && self.one_in(64) {
-            self.retain()?;
-        }
-        if self.one_in(self.plan.fault_every) { self.fault() } else { Ok(()) }
-    }
-
-    fn fault(&mut self) -> Result<(), String> {
-        let Plan { crash, power, full, flips, clock, chances, .. } = self.plan;
-        let enabled = [crash, power, power, full, flips, clock, chances[0] > 0];
-        let kinds: Vec<usize> = (0..enabled.len()).filter(|&kind| enabled[kind]).collect();
-        let Some(&kind) = kinds.get(index(&mut self.random, kinds.len())) else { return Ok(()) };
-        self.note(kind);
-        match kind {
-            0 => {
-                self.summary.crashes += 1;
-                return self.restart();
-            }
-            1 => return self.cut_power(),
-            2 => {
-                let at = self.disk.calls() + self.random.below(40);
-                self.power_at = Some(at);
-                self.disk.plan(at, Fault::PowerCut);
-            }
-            3 => self.fill_or_empty(),
-            4 => self.flip(),
-            5 => self.disturb_clock(),
-            _ if self.power_at.is_none() => {
-                let at = self.disk.calls() + self.random.below(20);
-                let short = Fault::Short(index(&mut self.random, 3_000));
-                let fault = if self.one_in(2) { short } else { Fault::Error(ErrorKind::Other) };
-                self.disk.plan(at, fault);
-                self.life.may_fail = true;
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn fill_or_empty(&mut self) {
-        if self.one_in(3) {
-            self.give_space();
-        } else {
-            let free = index(&mut self.random, 40_000);
-            self.disk.set_capacity(self.disk.used() + free);
-            self.limited = true;
-            self.summary.full_disks += 1;
-        }
-    }
-
-    fn give_space(&mut self) {
-        self.disk.set_capacity(usize::MAX);
-        self.limited = false;
-    }
-
-    fn flip(&mut self) {
-        let name = ["snapshot.0", "snapshot.1"][index(&mut self.random, 2)];
-        if let Some(mut bytes) = self.disk.get(name)
-            && !bytes.is_empty()
-        {
-            let at = index(&mut self.random, bytes.len());
-            bytes[at] ^= 1 << self.random.below(8);
-            self.disk.put(name, &bytes);
-            self.summary.flips += 1;
-        }
-    }
-
-    fn disturb_clock(&mut self) {
-        self.summary.clock_faults += 1;
-        match self.random.below(4) {
-            0 => self.strobe = 1 + self.random.below(40),
-            1 => {
-                self.frozen = !self.frozen;
-                self.clock.set_frozen(self.frozen);
-            }
-            _ => {
-                let seconds = self.random.below(2 * HOUR_S + 1).cast_signed() - HOUR_S.cast_signed();
-                self.clock.step(seconds * SECOND_NS);
-            }
-        }
-    }
-
-    /// Segments go that neither the snapshots nor the views need any more.
-    fn retain(&mut self) -> Result<(), String> {
-        if self.life.kept {
-            return Ok(());
-        }
-        self.prove()?;
-        let slots = SnapshotStore::new(self.disk.clone()).list().map_err(|error| error.to_string())?;
-        let mut needed = self.projection.as_ref().map_or(u64::MAX, Projection::watermark);
-        for slot in slots {
-            needed = needed.min(match slot {
-                Slot::Sound(checkpoint) => checkpoint.position.seq,
-                Slot::Empty | Slot::Damaged(_) => 0,
-            });
-        }
-        needed = self.node()?.follower().map_or(0, |(status, _)| needed.min(status.seq));
-        match remove_segments_before(&self.disk, needed.saturating_add(1)) {
-            Ok(removed) => self.summary.segments_removed += removed.len() as u64,
-            Err(error) if !self.life.may_fail && !self.power_is_off() => return Err(error.to_string()),
-            Err(_) => self.life.kept = true,
-        }
-        Ok(())
-    }
-
-    fn cut_power(&mut self) -> Result<(), String> {
-        self.summary.power_cuts += 1;
-        self.die()?;
-        self.power_cycle();
-        self.start()
-    }
-
-    fn power_cycle(&mut self) {
-        let kept = if self.one_in(3) { None } else { Some(self.random.below(u64::MAX)) };
-        self.disk.power_cycle(kept);
-        self.power_at = None;
-        // What RocksDB had not written back is folded again.
-        if let Some(views) = self.views
-            && !self.plan.retention
-            && self.random.below(2) == 0
-        {
-            drop(views.clear());
-        }
-    }
-
-    /// The process dies and is started again; the page cache survives.
-    fn restart(&mut self) -> Result<(), String> {
-        self.die()?;
-        self.start()
-    }
-
-    fn die(&mut self) -> Result<(), String> {
-        (self.node, self.feed, self.projection) = (None, None, None);
-        // Answers that were under way when it died.
-        let count = self.clients.collect(&mut self.random)?;
-        if count > 0 && self.life.failed.is_some() {
-            return Err("an answer came after the journal had failed".to_owned());
-        }
-        Ok(())
-    }
-
-    fn start(&mut self) -> Result<(), String> {
-        self.summary.starts += 1;
-        let mut fails = if self.plan.recovery { self.random.below(3) } else { 0 };
-        loop {
-            self.life = Life { may_fail: self.life.may_fail, ..Life::default() };
-            if fails > 0 {
-                fails -= 1;
-                let at = self.disk.calls() + self.random.below(20);
-                if self.one_in(2) {
-                    self.power_at = Some(at);
-                    self.disk.plan(at, Fault::PowerCut);
-                } else {
-                    self.disk.plan(at, Fault::Error(ErrorKind::Other));
-                    self.life.may_fail = true;
-                }
-            } else {
-                self.heal();
-            }
-            let opened = self.open();
-            if self.power_is_off() {
-                drop(opened);
-                self.summary.recoveries_cut += 1;
-                self.power_cycle();
-                continue;
-            }
-            match opened {
-                Ok(node) => {
-                    self.node = Some(node);
-                    break;
-                }
-                Err(_) if fails > 0 || self.life.may_fail || self.limited => {
-                    self.summary.recoveries_cut += 1;
-                    self.give_space();
-                    fails = 0;
-                    self.life.may_fail = false;
-                }
-                Err(error) => return Err(format!("does not start: {error}")),
-            }
-        }
-        self.recovered()?;
-        let [error, partial, interrupted] = self.plan.chances;
-        let error = if self.one_in(2) { error } else { 0 };
-        let seed = self.random.below(u64::MAX);
-        self.disk.set_chances(seed, Chances { error, partial, interrupted });
-        self.life.may_fail |= error > 0;
-        self.follow()
-    }
-
-    /// The disk works again.
-    fn heal(&mut self) {
-        self.disk.set_chances(0, Chances::default());
-        // A call that is never made.
-        self.disk.plan(u64::MAX, Fault::PowerCut);
-        self.power_at = None;
-        self.life.may_fail = false;
-    }
-
-    fn open(&mut self) -> Result<Node<SimStorage>, StartError> {
-        let journal = gollem_journal::Options { segment_bytes: SEGMENT_BYTES, prepare_ahead: false };
-        let options = Options {
-            journal,
-            queue_commands_max: 256,
-            pinning: Pinning::Off,
-            time: TimeSource::Given(self.clock.source()),
-            capacity: Capacity::default(),
-            ..Options::new(PathBuf::from("sim"))
-        };
-        let (feed, reader) = Feed::new(self.plan.feed_batches, BACKLOG_INPUTS);
-        self.feed = Some(reader);
-        let Some(views) = self.views else {
-            return Node::open(self.disk.clone(), &options, 0, Some(feed), None);
-        };
-        // As the gateway does it: what was recovered is folded before the first command.
-        let mut fold = Fold::new(views).map_err(|error| StartError::Thread(std::io::Error::other(error)))?;
-        let watermark = fold.watermark();
-        let mut told = Ok(());
-        let mut tell = |seq, at, events: &[_]| {
-            if told.is_ok() {
-                told = fold.apply(seq, at, events);
-            }
-        };
-        let observer = Observer { after: watermark, tell: &mut tell };
-        let node = Node::open(self.disk.clone(), &options, watermark, Some(feed), Some(observer))?;
-        told.and_then(|()| fold.flush()).map_err(|error| StartError::Thread(std::io::Error::other(error)))?;
-        Ok(node)
-    }
-
-    /// What a start found is all that was acknowledged, and durable by now.
-    fn recovered(&mut self) -> Result<(), String> {
-        let node = self.node()?;
-        let (found, engine_seq) = (node.found().clone(), node.engine().last_seq());
-        let (state, sum) = (node.engine().state_hash(), node.engine().ledger_sum());
-        let last_seq = found.journal.last_seq;
-        self.note((last_seq, found.snapshot_seq, found.journal.torn_bytes));
-        self.read_truth(last_seq)?;
-        self.truth.died();
-        for told in std::mem::take(&mut self.clients.heard) {
-            self.truth.check("a client", &told)?;
-        }
-        for told in std::mem::take(&mut self.fed) {
-            self.truth.check("the feed", &told)?;
-        }
-        self.fed_seq = last_seq;
-        if engine_seq != last_seq || state != self.truth.state_hash() || sum != 0 {
-            return Err(format!("recovered another state at input {last_seq}, from {}", found.snapshot_seq));
-        }
-        self.summary.from_snapshots += u64::from(found.snapshot_seq > 0);
-        if !self.plan.flips && !found.passed_over.is_empty() {
-            return Err(format!("snapshots were passed over: {:?}", found.passed_over));
-        }
-        Ok(())
-    }
-
-    fn follow(&mut self) -> Result<(), String> {
-        let options = FollowerOptions { snapshot_every_bytes: self.plan.snapshot_every_bytes, heads: None };
-        let disk = self.disk.clone();
-        self.node()?.follow(disk, options)?;
-        if let Some(views) = self.views {
-            let projection = Projection::new(views, self.disk.clone());
-            self.projection = Some(projection.map_err(|error| error.to_string())?);
-        }
-        Ok(())
     }
 
     /// Everything works again: what was sent is answered, and everyone catches up.
@@ -570,7 +290,7 @@ impl<'a> World<'a> {
         self.heal();
         self.plan.window = self.plan.window.max(1);
         for _ in 0..REST_TURNS {
-            self.steps += 1;
+            self.steps.set(self.steps.get() + 1);
             let waiting = self.clients.unanswered();
             self.send()?;
             self.turn_matcher()?;
@@ -631,7 +351,7 @@ impl<'a> World<'a> {
         self.note(files);
         self.summary.digest = self.digest.finish();
         self.summary.simulated_ns = self.clock.passed_ns();
-        self.summary.steps = self.steps;
+        self.summary.steps = self.steps.get();
         self.summary.inputs = last;
         self.summary.answered = self.clients.answered;
         self.summary.resent = self.clients.resent;
