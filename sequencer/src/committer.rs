@@ -54,6 +54,7 @@ impl<S: Storage> Committer<S> {
     ///
     /// # Errors
     /// As [`Committer::run`].
+    #[cfg_attr(not(feature = "sim"), expect(dead_code, reason = "a simulation turns it"))]
     pub(crate) fn turn(&mut self) -> Result<Turn, WriteError> {
         if let Some(batch) = self.unwritten.take() {
             self.process(batch)?;
