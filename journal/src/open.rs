@@ -46,6 +46,10 @@ impl Options {
     /// The size of a segment, if it is one.
     fn check<V>(&self) -> Result<u64, OpenError<V>> {
         let bytes = self.segment_bytes;
+        #[cfg(any(test, feature = "sim"))]
+        if bytes == crate::sim::SEGMENT_BYTES {
+            return Ok(bytes);
+        }
         if !(SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&bytes) || !bytes.is_multiple_of(SEGMENT_BYTES_UNIT) {
             return Err(OpenError::SegmentBytes { bytes, min: SEGMENT_BYTES_MIN, max: SEGMENT_BYTES_MAX });
         }

@@ -12,6 +12,8 @@ use crate::storage::StorageFile;
 
 /// Bytes read at once: a few of the largest groups, so that little is read twice.
 const WINDOW_BYTES: usize = 4 * GROUP_BYTES_MAX;
+/// Bytes read first: a window grows with its file, up to its size.
+const FIRST_BYTES: usize = 64 * 1024;
 /// Zeros are skipped in blocks of this size; a record header that starts in zeros lies within its last bytes.
 const ZERO_BLOCK: [u8; 4096] = [0; 4096];
 const ZERO_BLOCK_STEP: usize = ZERO_BLOCK.len() - 32;
@@ -40,6 +42,7 @@ pub(crate) struct Remains {
 #[derive(Debug)]
 pub(crate) struct Window {
     bytes: Vec<u8>,
+    bytes_max: usize,
     start: u64,
     filled: usize,
     /// Whether it reaches to the end of the file, as that was when it was read.
@@ -49,7 +52,7 @@ pub(crate) struct Window {
 impl Window {
     /// An empty window for at most so many bytes.
     pub(crate) fn new(bytes_max: usize) -> Self {
-        Self { bytes: vec![0; bytes_max], start: 0, filled: 0, at_end: false }
+        Self { bytes: Vec::new(), bytes_max, start: 0, filled: 0, at_end: false }
     }
 
     /// Forgets what it holds, of whatever file.
@@ -61,10 +64,20 @@ impl Window {
     /// Reads `count` bytes of `file` from `offset`, or as many as there are and fit.
     pub(crate) fn fill<F: StorageFile>(&mut self, file: &F, offset: u64, count: usize) -> io::Result<()> {
         self.clear();
-        let count = count.min(self.bytes.len());
+        let count = count.min(self.bytes_max);
         self.start = offset;
-        self.filled = read_full(file, &mut self.bytes[..count], offset)?;
-        self.at_end = self.filled < count;
+        let mut filled = 0;
+        loop {
+            let wanted = self.bytes.len().max(2 * filled).max(FIRST_BYTES).min(count);
+            if self.bytes.len() < wanted {
+                self.bytes.resize(wanted, 0);
+            }
+            filled += read_full(file, &mut self.bytes[filled..wanted], offset + filled as u64)?;
+            if filled < wanted || wanted == count {
+                break;
+            }
+        }
+        (self.filled, self.at_end) = (filled, filled < count);
         Ok(())
     }
 

@@ -89,7 +89,8 @@ impl<S: Storage> Segment<S> {
 
 /// Writes zeros over `from..to`.
 pub(crate) fn write_zeros<F: StorageFile>(file: &F, from: u64, to: u64) -> io::Result<()> {
-    let zeros = vec![0; usize::try_from(to - from).unwrap_or(ZEROS_BYTES).min(ZEROS_BYTES)];
+    let most = usize::try_from(to.saturating_sub(from)).unwrap_or(ZEROS_BYTES);
+    let zeros = vec![0; most.min(ZEROS_BYTES)];
     let mut at = from;
     while at < to {
         let count = (to - at).min(ZEROS_BYTES as u64);

@@ -22,6 +22,10 @@ use crate::storage::{Storage, StorageFile};
 
 const SECTOR_BYTES: usize = 512;
 
+/// Bytes of a segment that only a simulation may have, so that a short run goes through many. All its groups together
+/// with a segment's header must fit one.
+pub const SEGMENT_BYTES: u64 = 8 * 1024;
+
 /// What happens at one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -114,6 +118,24 @@ impl SimStorage {
     pub fn fork(&self) -> Self {
         let disk = Disk { plan: None, chances: None, locked: false, ..self.disk().clone() };
         Self { disk: Arc::new(Mutex::new(disk)) }
+    }
+
+    /// What a power cut that keeps nothing unsynced would leave: a disk by itself, without faults to come.
+    #[must_use]
+    pub fn durable(&self) -> Self {
+        let disk = self.disk();
+        let durable = Self::new();
+        for (name, &inode) in &disk.durable_names {
+            durable.put(name, &disk.inodes[inode].durable);
+        }
+        durable
+    }
+
+    /// Every file with its bytes as they are read now.
+    #[must_use]
+    pub fn files(&self) -> Vec<(String, Vec<u8>)> {
+        let disk = self.disk();
+        disk.names.iter().map(|(name, &inode)| (name.clone(), disk.inodes[inode].bytes.clone())).collect()
     }
 
     /// Plans a fault at the changing call with this number.

@@ -161,6 +161,10 @@ impl<S: Storage> Tail<S> {
         if let Some(offset) = remains.first_nonzero {
             return Err(self.corrupt(&segment.name, offset, Damage::TailNotZero));
         }
+        if segment.offset == SEGMENT_HEADER_BYTES as u64 {
+            // It holds no group, so the segment that would come next is this one.
+            return Err(self.ends_below(until));
+        }
         self.open(Some(self.position.chain), until)
     }
 

@@ -12,6 +12,8 @@ mod rows;
 mod store;
 
 pub use fold::Fold;
-pub use projector::{Projector, View};
+pub use projector::{CatchUpError, Projection, Projector, ProjectorError, View};
 pub use rows::{InstrumentRow, LevelRow, OrderRow, OrderStatus, TransactionRow};
+#[cfg(feature = "sim")]
+pub use store::DumpedRow;
 pub use store::{StoreError, Views};

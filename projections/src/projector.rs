@@ -8,7 +8,7 @@ use crate::fold::Fold;
 use crate::store::{StoreError, Views};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use gollem_engine::Capacity;
-use gollem_journal::{FileStorage, OpenError, ScanError, ScanOptions, SnapshotStore, starts_in};
+use gollem_journal::{FileStorage, OpenError, ScanError, ScanOptions, SnapshotStore, Storage, scan_in, starts_in};
 use gollem_sequencer::{Released, ReplayError, Status, restore};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -53,20 +53,25 @@ pub struct Projector {
 
 /// Why the views stand still.
 #[derive(Debug, thiserror::Error)]
-enum ProjectorError {
+pub enum ProjectorError {
+    /// The views cannot be read or written.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The journal's folder cannot be looked at.
     #[error(transparent)]
     Look(#[from] OpenError),
+    /// The journal cannot be read, or not folded.
     #[error(transparent)]
     Journal(#[from] ScanError<CatchUpError>),
 }
 
 /// Why one record of the journal could not be folded.
 #[derive(Debug, thiserror::Error)]
-enum CatchUpError {
+pub enum CatchUpError {
+    /// The views cannot be read or written.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// It is not an input of this version.
     #[error(transparent)]
     Replay(#[from] ReplayError),
 }
@@ -113,56 +118,91 @@ fn run(
     journal_dir: PathBuf,
     watermark: &watch::Sender<u64>,
 ) -> Result<(), ProjectorError> {
-    let mut fold = Fold::new(views)?;
-    let mut suspected = 0;
+    let mut projection = Projection::new(views, FileStorage::new(&journal_dir))?;
     loop {
-        match feed.recv_timeout(QUIET) {
+        let goes_on = projection.turn(feed.recv_timeout(QUIET), feed, status)?;
+        watermark.send_replace(projection.watermark());
+        if !goes_on {
+            return Ok(());
+        }
+    }
+}
+
+/// What the thread owns; a simulation turns it instead.
+#[derive(Debug)]
+pub struct Projection<'a, S: Storage = FileStorage> {
+    fold: Fold<'a>,
+    journal: S,
+    /// What was durable when nothing had arrived for a while.
+    suspected: u64,
+}
+
+impl<'a, S: Storage> Projection<'a, S> {
+    /// Goes on where the views stand, with the journal in that storage to fill gaps from.
+    ///
+    /// # Errors
+    /// When the views cannot be read.
+    pub fn new(views: &'a Views, journal: S) -> Result<Projection<'a, S>, StoreError> {
+        Ok(Projection { fold: Fold::new(views)?, journal, suspected: 0 })
+    }
+
+    /// The last input the views reflect.
+    pub fn watermark(&self) -> u64 {
+        self.fold.watermark()
+    }
+
+    /// Folds what was received, and what waits in the feed behind it, and writes it. False when the pipeline is gone.
+    ///
+    /// # Errors
+    /// When the views cannot be written, or a gap cannot be filled from the journal.
+    pub fn turn(
+        &mut self,
+        received: Result<Arc<Released>, RecvTimeoutError>,
+        feed: &Receiver<Arc<Released>>,
+        status: &Status,
+    ) -> Result<bool, ProjectorError> {
+        let goes_on = !matches!(received, Err(RecvTimeoutError::Disconnected));
+        match received {
             Ok(batch) => {
                 for batch in std::iter::once(batch).chain(feed.try_iter().take(BATCHES_PER_WRITE)) {
-                    if batch.first_seq() > fold.watermark() + 1 {
-                        catch_up(&mut fold, &journal_dir, batch.first_seq() - 1)?;
-                    }
+                    self.catch_up(batch.first_seq() - 1)?;
                     for (applied, events) in batch.iter() {
-                        fold.apply(applied.seq, applied.at, events)?;
+                        self.fold.apply(applied.seq, applied.at, events)?;
                     }
                 }
             }
             Err(RecvTimeoutError::Timeout) => {
                 // The watermark moves a moment before the batch is fed, so one look proves nothing.
                 let durable = status.durable_seq();
-                if durable > fold.watermark() && durable == suspected {
-                    catch_up(&mut fold, &journal_dir, durable)?;
+                if durable == self.suspected {
+                    self.catch_up(durable)?;
                 }
-                suspected = durable;
+                self.suspected = durable;
             }
-            Err(RecvTimeoutError::Disconnected) => {
-                // The pipeline is gone; reads go on, and reflect all that became durable.
-                if status.durable_seq() > fold.watermark() {
-                    catch_up(&mut fold, &journal_dir, status.durable_seq())?;
-                }
-                fold.flush()?;
-                watermark.send_replace(fold.watermark());
-                return Ok(());
-            }
+            // The pipeline is gone; reads go on, and reflect all that became durable.
+            Err(RecvTimeoutError::Disconnected) => self.catch_up(status.durable_seq())?,
         }
-        fold.flush()?;
-        watermark.send_replace(fold.watermark());
+        self.fold.flush()?;
+        Ok(goes_on)
     }
-}
 
-/// Folds everything up to input `until` from the journal.
-fn catch_up(fold: &mut Fold<'_>, journal_dir: &std::path::Path, until: u64) -> Result<(), ProjectorError> {
-    tracing::info!(from = fold.watermark() + 1, until, "the views fell behind: reading the journal");
-    let storage = FileStorage::new(journal_dir);
-    let starts = starts_in(&storage)?;
-    let restored = restore(&SnapshotStore::new(storage), &starts, fold.watermark(), Capacity::default);
-    let (mut replica, after) = (restored.replica, restored.position);
-    let options = ScanOptions { after, until: Some(until), witnessed: 0 };
-    let scanned = gollem_journal::scan(journal_dir, options, &mut |record| -> Result<(), CatchUpError> {
-        let events = replica.apply(&record)?;
-        fold.apply(record.seq, gollem_engine::Timestamp(record.time_ns), events)?;
+    /// Folds everything up to input `until` from the journal, unless it was folded before.
+    fn catch_up(&mut self, until: u64) -> Result<(), ProjectorError> {
+        if until <= self.fold.watermark() {
+            return Ok(());
+        }
+        tracing::info!(from = self.fold.watermark() + 1, until, "the views fell behind: reading the journal");
+        let starts = starts_in(&self.journal)?;
+        let snapshots = SnapshotStore::new(self.journal.clone());
+        let restored = restore(&snapshots, &starts, self.fold.watermark(), Capacity::default);
+        let (mut replica, after) = (restored.replica, restored.position);
+        let options = ScanOptions { after, until: Some(until), witnessed: 0 };
+        let fold = &mut self.fold;
+        scan_in(&self.journal, options, &mut |record| -> Result<(), CatchUpError> {
+            let events = replica.apply(&record)?;
+            fold.apply(record.seq, gollem_engine::Timestamp(record.time_ns), events)?;
+            Ok(())
+        })?;
         Ok(())
-    });
-    scanned?;
-    Ok(())
+    }
 }

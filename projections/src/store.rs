@@ -52,6 +52,9 @@ pub(crate) mod family {
 /// The views, open for reading from any thread.
 pub struct Views {
     db: DB,
+    /// Holds the files of views in memory, so it goes after the database.
+    #[cfg(feature = "sim")]
+    _memory: Option<rocksdb::Env>,
 }
 
 impl std::fmt::Debug for Views {
@@ -67,15 +70,23 @@ impl Views {
     /// # Errors
     /// When the folder cannot be opened, or another process has it open.
     pub fn open(dir: &Path) -> Result<Views, StoreError> {
-        let views = Views { db: open_db(dir)? };
+        let views = Views::of(open_db(dir)?);
         match views.meta(b"layout")? {
             Some(layout) if layout == LAYOUT.to_be_bytes() => Ok(views),
             None => views.mark_layout(),
             Some(_) => {
                 drop(views);
                 std::fs::remove_dir_all(dir)?;
-                Views { db: open_db(dir)? }.mark_layout()
+                Views::of(open_db(dir)?).mark_layout()
             }
+        }
+    }
+
+    fn of(db: DB) -> Views {
+        Views {
+            db,
+            #[cfg(feature = "sim")]
+            _memory: None,
         }
     }
 
@@ -225,14 +236,65 @@ impl Views {
     }
 }
 
+/// Family, key and bytes of a row.
+#[cfg(feature = "sim")]
+pub type DumpedRow = (&'static str, Vec<u8>, Vec<u8>);
+
+/// For simulation: views in memory, which are seen whole.
+#[cfg(feature = "sim")]
+impl Views {
+    /// Empty views that no disk holds.
+    ///
+    /// # Errors
+    /// When RocksDB refuses.
+    pub fn in_memory() -> Result<Views, StoreError> {
+        let memory = rocksdb::Env::mem_env()?;
+        let mut options = options();
+        options.set_env(&memory);
+        let db = DB::open_cf(&options, "/views", family::ALL)?;
+        Views { db, _memory: Some(memory) }.mark_layout()
+    }
+
+    /// Every row, in the order of families and keys.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn dump(&self) -> Result<Vec<DumpedRow>, StoreError> {
+        let mut rows = Vec::new();
+        for name in family::ALL {
+            for row in self.db.iterator_cf(self.family(name)?, IteratorMode::Start) {
+                let (key, value) = row?;
+                rows.push((name, key.into_vec(), value.into_vec()));
+            }
+        }
+        Ok(rows)
+    }
+
+    /// Forgets every row, as if the folder had been deleted.
+    ///
+    /// # Errors
+    /// When the store cannot be read or written.
+    pub fn clear(&self) -> Result<(), StoreError> {
+        let mut batch = WriteBatch::default();
+        for (name, key, _) in self.dump()? {
+            batch.delete_cf(self.family(name)?, key);
+        }
+        Ok(self.db.write(batch)?)
+    }
+}
+
 fn open_db(dir: &Path) -> Result<DB, rocksdb::Error> {
+    DB::open_cf(&options(), dir, family::ALL)
+}
+
+fn options() -> Options {
     let mut options = Options::default();
     options.create_if_missing(true);
     options.create_missing_column_families(true);
     // Writes are never synced: whatever a power cut takes is folded again from the journal.
     options.set_max_total_wal_size(64 << 20);
     options.set_keep_log_file_num(2);
-    DB::open_cf(&options, dir, family::ALL)
+    options
 }
 
 pub(crate) fn encode<T: Encode>(row: &T) -> Vec<u8> {

@@ -65,7 +65,10 @@ impl<S: Storage> Committer<S> {
         }
         match self.from_matcher.try_recv() {
             Ok(batch) => self.process(batch).map(|goes_on| if goes_on { Turn::Worked } else { Turn::Over }),
-            Err(TryRecvError::Empty) => Ok(Turn::Idle),
+            Err(TryRecvError::Empty) => {
+                self.look_around();
+                Ok(Turn::Idle)
+            }
             Err(TryRecvError::Disconnected) => Ok(Turn::Over),
         }
     }
@@ -150,12 +153,15 @@ impl<S: Storage> Committer<S> {
             };
             match self.from_matcher.recv_timeout(pause) {
                 Ok(batch) => return Some(batch),
-                Err(RecvTimeoutError::Timeout) => {
-                    self.feed.iter_mut().for_each(Feed::offer_backlog);
-                    self.space.look(&mut self.writer, &self.shared);
-                }
+                Err(RecvTimeoutError::Timeout) => self.look_around(),
                 Err(RecvTimeoutError::Disconnected) => return None,
             }
         }
+    }
+
+    /// Offers again what the feed had no room for, and looks for space.
+    fn look_around(&mut self) {
+        self.feed.iter_mut().for_each(Feed::offer_backlog);
+        self.space.look(&mut self.writer, &self.shared);
     }
 }

@@ -77,7 +77,7 @@ pub struct FollowerStatus {
 
 /// Why a follower stands still.
 #[derive(Debug, thiserror::Error)]
-enum FollowerError {
+pub(crate) enum FollowerError {
     #[error(transparent)]
     Look(#[from] OpenError),
     #[error(transparent)]
@@ -163,7 +163,7 @@ impl FollowerView {
 /// What the thread owns.
 #[derive(Debug)]
 pub(crate) struct Following<S: Storage = FileStorage> {
-    state: Restored,
+    pub(crate) state: Restored,
     tail: Tail<S>,
     snapshots: SnapshotStore<S>,
     heads: Option<(Heads, HeadLog<S>)>,
@@ -177,7 +177,11 @@ pub(crate) struct Following<S: Storage = FileStorage> {
 }
 
 impl<S: Storage> Following<S> {
-    fn begin(storage: S, options: FollowerOptions, view: FollowerView) -> Result<Following<S>, FollowerError> {
+    pub(crate) fn begin(
+        storage: S,
+        options: FollowerOptions,
+        view: FollowerView,
+    ) -> Result<Following<S>, FollowerError> {
         let snapshots = SnapshotStore::new(storage.clone());
         let state = restore(&snapshots, &starts_in(&storage)?, u64::MAX, Capacity::default);
         let heads = match options.heads {
@@ -221,7 +225,7 @@ impl<S: Storage> Following<S> {
     }
 
     /// Applies some of what is durable; true if there is more.
-    fn follow(&mut self, durable: u64) -> Result<bool, FollowerError> {
+    pub(crate) fn follow(&mut self, durable: u64) -> Result<bool, FollowerError> {
         let until = durable.min(self.tail.position().seq.saturating_add(AT_ONCE));
         let (Restored { replica, tree, .. }, bytes, last_time_ns) =
             (&mut self.state, &mut self.bytes, &mut self.last_time_ns);
@@ -270,7 +274,7 @@ impl<S: Storage> Following<S> {
     }
 
     /// Signs a head over what was followed, if there is something new and it is time, or `now`.
-    fn sign(&mut self, now: bool) -> Result<(), FollowerError> {
+    pub(crate) fn sign(&mut self, now: bool) -> Result<(), FollowerError> {
         let Some((heads, log)) = &mut self.heads else {
             return Ok(());
         };

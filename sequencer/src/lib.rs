@@ -32,6 +32,8 @@ mod released;
 mod replica;
 mod restore;
 mod sequencer;
+#[cfg(feature = "sim")]
+pub mod sim;
 mod space;
 mod stages;
 mod status;

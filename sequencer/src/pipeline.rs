@@ -38,7 +38,7 @@ impl<S: Storage> Pipeline<S> {
         feed: Option<Feed>,
         observer: Option<Observer<'_>>,
     ) -> Result<Pipeline<S>, StartError> {
-        let recovered = recover(storage, &options.journal, witnessed, observer)?;
+        let recovered = recover(storage, &options.journal, options.capacity, witnessed, observer)?;
         let found = recovered.found;
         let journal_bytes = recovered.unread_bytes + recovered.writer.bytes_written();
         let shared = Arc::new(Shared::new(found.journal.last_seq, journal_bytes, Stages::new()?));

@@ -14,10 +14,6 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 
-/// Memory set aside at the start, so that the matcher does not grow its tables in the middle of a rush: address space
-/// only, until it is used.
-const CAPACITY: Capacity = Capacity { orders: 1 << 18, contracts: 1 << 18 };
-
 /// Someone who has to see the events of every input after one it has seen.
 pub struct Observer<'a> {
     /// The last input it has seen: recovery starts from a snapshot at or before it.
@@ -112,10 +108,11 @@ pub struct Found {
     pub passed_over: Vec<String>,
 }
 
-/// Recovers the state in `storage`. `witnessed` is the highest input that anything outside the journal has seen.
+/// Recovers the state in `storage`, with memory set aside for so much. `witnessed` is the highest input that anything outside the journal has seen.
 pub(crate) fn recover<S: Storage>(
     storage: S,
     options: &gollem_journal::Options,
+    capacity: Capacity,
     witnessed: Seq,
     mut observer: Option<Observer<'_>>,
 ) -> Result<Recovered<S>, RecoverError> {
@@ -123,7 +120,7 @@ pub(crate) fn recover<S: Storage>(
     let locked = lock_in(storage.clone())?;
     refuse_poison(&storage)?;
     let at_most = observer.as_ref().map_or(Seq::MAX, |observer| observer.after);
-    let restored = restore(&locked.snapshots(), &locked.starts()?, at_most, || CAPACITY);
+    let restored = restore(&locked.snapshots(), &locked.starts()?, at_most, || capacity);
     let Restored { mut replica, position, passed_over, .. } = restored;
     for why in &passed_over {
         tracing::error!(%why, "a snapshot could not be used: the disk lost something, or another version wrote it");

@@ -9,7 +9,7 @@ use crate::poison::message_of;
 use crate::recover::{Found, Observer, RecoverError};
 use crate::status::{Running, Shared, Status};
 use crate::watermark::Witness;
-use gollem_engine::Engine;
+use gollem_engine::{Capacity, Engine};
 use gollem_journal::{FileStorage, Storage, WriteError};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::PathBuf;
@@ -43,6 +43,8 @@ pub struct Options {
     pub time: TimeSource,
     /// Who, besides the local disk, has to confirm inputs before anything leaves.
     pub witnesses: Vec<Witness>,
+    /// Memory set aside at the start, so that the matcher does not grow its tables in the middle of a rush.
+    pub capacity: Capacity,
 }
 
 impl Options {
@@ -56,6 +58,7 @@ impl Options {
             pinning: Pinning::Auto,
             time: TimeSource::System,
             witnesses: Vec::new(),
+            capacity: Capacity { orders: 1 << 18, contracts: 1 << 18 },
         }
     }
 }

@@ -22,12 +22,14 @@ pub(crate) struct Space {
     reserve_bytes: u64,
     room: Room,
     looked: Instant,
+    /// How often a full disk is looked at again.
+    pub(crate) pace: Duration,
 }
 
 impl Space {
     pub(crate) fn new<S: Storage>(writer: &mut Writer<S>, segment_bytes: u64, door: Arc<Door>) -> Space {
         let reserve_bytes = RESERVE_BYTES.min(segment_bytes / 2);
-        Space { door, reserve_bytes, room: writer.room(), looked: Instant::now() }
+        Space { door, reserve_bytes, room: writer.room(), looked: Instant::now(), pace: RETRY }
     }
 
     /// Whether the last look found the disk full.
@@ -43,7 +45,7 @@ impl Space {
 
     /// Looks again, while the disk is full at its pace, and shuts or opens the door.
     pub(crate) fn look<S: Storage>(&mut self, writer: &mut Writer<S>, shared: &Shared) {
-        if !self.is_full() || self.looked.elapsed() >= RETRY {
+        if !self.is_full() || self.looked.elapsed() >= self.pace {
             self.room = writer.room();
             self.looked = Instant::now();
         }

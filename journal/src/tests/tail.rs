@@ -164,6 +164,20 @@ fn a_log_that_ends_before_what_should_be_durable_is_an_error() {
     assert!(matches!(error, ScanError::BelowWitness { last_seq: 0, witnessed: 1, .. }), "{error}");
 }
 
+#[test]
+fn a_log_that_ends_with_a_segment_without_a_group_is_no_endless_reading() {
+    let (storage, _, names) = four_segments(false);
+    let last = names.last().unwrap();
+    let mut bytes = storage.get(last).unwrap();
+    bytes[64..].fill(0);
+    storage.put(last, &bytes);
+    for start in [0, 52] {
+        let mut tail = Tail::new(storage.clone(), position_at(&storage, start));
+        let error = read_on(&mut tail, 71, &mut Vec::new()).unwrap_err();
+        assert!(matches!(error, ScanError::BelowWitness { last_seq: 52, witnessed: 71, .. }), "{error}");
+    }
+}
+
 #[derive(Clone, Debug)]
 struct Step {
     sizes: Vec<usize>,

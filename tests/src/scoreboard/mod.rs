@@ -13,6 +13,7 @@
 //! | `errors` | 7a: full disk, failing and short calls |
 //! | `slots` | 8: a snapshot's writing is cut short, its slots are damaged |
 //! | `states` | 10: snapshot and tail against the full replay |
+//! | [`simulation`] | 13, 14: the whole node from one seed |
 //! | `attacker` | 24: the journal is rewritten with every checksum right |
 //! | [`real`] | 1, 2b, 7b, 15: kills, power cuts, a full disk and resends against the real binary |
 //! | `planted` | 25: each check is run against a bug it must find |
@@ -44,7 +45,7 @@ mod syncs;
 mod torn;
 
 use crate::outcome::Outcome;
-use crate::real;
+use crate::{real, simulation};
 
 pub use report::{Line, machine, markdown, table};
 
@@ -189,6 +190,24 @@ pub const CHECKS: &[Check] = &[
         cases_pr: 50,
         cases_full: 1_000,
         run: states::run,
+    },
+    Check {
+        row: "13",
+        fault: "the whole node on a simulated disk, clock and scheduler: crashes, power cuts, failing, short and full disks, clock steps, slow readers",
+        promise: "nothing acknowledged is lost or applied twice, recovery, follower, replay and views agree, and a seed runs the same again",
+        unit: "seeds",
+        cases_pr: 1_000,
+        cases_full: 100_000,
+        run: |run| simulation::check(simulation::Faults::Swarm, run.cases, run.seed),
+    },
+    Check {
+        row: "14",
+        fault: "the clock steps by an hour, strobes by a second, freezes",
+        promise: "stamps never go back, nothing ends early, and a replay is unchanged",
+        unit: "seeds",
+        cases_pr: 100,
+        cases_full: 10_000,
+        run: |run| simulation::check(simulation::Faults::Clock, run.cases, run.seed),
     },
     Check {
         row: "15",
