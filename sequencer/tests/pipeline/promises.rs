@@ -162,7 +162,7 @@ fn a_panic_in_the_matcher_is_seen_as_not_running_and_leaves_nobody_waiting() {
     assert_eq!(late.expect_err("nobody matches"), SubmitError::Unavailable);
     let status = sequencer.status();
     assert!(sequencer.stop().is_err(), "a panic is no clean stop");
-    assert_eq!(status.health(), Health::Stopped);
+    assert_eq!(status.health(), Health::Panicked);
 }
 
 #[test]
