@@ -99,6 +99,10 @@ impl Drop for Running {
         // A journal that failed stays so.
         self.0.change_health(Health::Running, ended);
         self.0.change_health(Health::DiskFull, ended);
+        if ended == Health::Panicked {
+            // The other thread may have seen this one go and have ended first.
+            self.0.change_health(Health::Stopped, ended);
+        }
     }
 }
 
