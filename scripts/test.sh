@@ -25,6 +25,9 @@ status=0
 step "the engine against its naive twin, a million random commands; its allocations"
 cargo test --release -p gollem-engine --features naive --test twin --test allocations 2>&1 | tee "$log" || status=$?
 
+step "the journal is killed at each of its crash points"
+cargo test -p gollem-journal --features crash-points,sim --test crash_points 2>&1 | tee -a "$log" || status=$?
+
 step "tests"
 GOLLEM_TEST_PYTHON="$PWD/target/test-clients/bin/python" cargo test --workspace --no-fail-fast 2>&1 | tee -a "$log" || status=$?
 
