@@ -45,6 +45,9 @@ pub(crate) enum Commands {
     Several(Vec<Command>),
 }
 
+/// A question about the engine, which brings its own way to be answered.
+pub(crate) type Question = Box<dyn FnOnce(&Engine) + Send>;
+
 /// What the matcher thread can be asked.
 pub(crate) enum Message {
     /// `submitted` is there when the command's way is timed.
@@ -53,7 +56,8 @@ pub(crate) enum Message {
         reply: Reply,
         submitted: Option<Instant>,
     },
-    Inspect(Box<dyn FnOnce(&Engine) + Send>),
+    /// Taken out when it is answered.
+    Inspect(Option<Question>),
     Stop,
 }
 
@@ -190,7 +194,7 @@ impl Ingress {
     ) -> Result<T, SubmitError> {
         let (reply, answer) = oneshot::channel();
         let ask = move |engine: &Engine| drop(reply.send(question(engine)));
-        self.send_past_the_door(Message::Inspect(Box::new(ask)))?;
+        self.send_past_the_door(Message::Inspect(Some(Box::new(ask))))?;
         answer.await.map_err(|_| SubmitError::Unavailable)
     }
 

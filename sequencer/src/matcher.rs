@@ -83,7 +83,7 @@ impl Matcher {
                 return taken;
             }
             match self.intake.queue.try_recv() {
-                Ok(message) => self.take(message),
+                Ok(mut message) => self.take(&mut message),
                 Err(TryRecvError::Empty) => return taken,
                 Err(TryRecvError::Disconnected) => self.stopping = true,
             }
@@ -92,8 +92,8 @@ impl Matcher {
     }
 
     #[inline]
-    fn take(&mut self, mut message: Message) {
-        match &mut message {
+    fn take(&mut self, message: &mut Message) {
+        match message {
             Message::Commands { commands, reply, submitted } => {
                 let first = self.open.len();
                 let timed = submitted.map(|submitted| (submitted, Instant::now()));
@@ -103,16 +103,14 @@ impl Matcher {
                 }
                 self.open.await_from(first, std::mem::replace(reply, Reply::Nobody));
             }
-            Message::Inspect(_) => self.answer(message),
+            Message::Inspect(question) => {
+                // The questions are about the state's hash: from here on it costs only what changes.
+                self.engine.checkpoint();
+                if let Some(question) = question.take() {
+                    question(&self.engine);
+                }
+            }
             Message::Stop => self.stopping = true,
-        }
-    }
-
-    fn answer(&mut self, message: Message) {
-        if let Message::Inspect(question) = message {
-            // The questions are about the state's hash: from here on it costs only what changes.
-            self.engine.checkpoint();
-            question(&self.engine);
         }
     }
 
@@ -171,9 +169,9 @@ impl Matcher {
         let timer = self.until_deadline().filter(|_| !full).map_or_else(never, after);
         select! {
             recv(ingress) -> message => match message {
-                Ok(message) => {
+                Ok(mut message) => {
                     self.clock.stamp();
-                    self.take(message);
+                    self.take(&mut message);
                 }
                 Err(_) => self.stopping = true,
             },

@@ -22,6 +22,8 @@ mod hostile;
 #[cfg(test)]
 mod inference;
 #[cfg(test)]
+mod journal;
+#[cfg(test)]
 mod kill;
 #[cfg(test)]
 mod limits;

@@ -135,7 +135,18 @@ pub(crate) struct Gollem {
 impl Gollem {
     /// Serves the exchange in `data`; the log goes next to it.
     pub(crate) async fn serve(data: &Path) -> Gollem {
-        let arguments = ["serve", "--data", data.to_str().unwrap(), "--listen", "127.0.0.1:0", "--dev", "--pin", "off"];
+        let arguments = [
+            "serve",
+            "--data",
+            data.to_str().unwrap(),
+            "--listen",
+            "127.0.0.1:0",
+            "--dev",
+            "--pin",
+            "off",
+            "--tree-key",
+            "off",
+        ];
         Gollem::start(data, &arguments).await
     }
 
