@@ -6,3 +6,8 @@ pub mod outcome;
 pub mod real;
 pub mod scoreboard;
 pub mod simulation;
+
+/// The commands with which the engine is compared with its naive twin.
+#[expect(clippy::expect_used, reason = "written for tests")]
+#[path = "../../engine/tests/twin/commands.rs"]
+mod twin_commands;

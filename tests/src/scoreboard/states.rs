@@ -4,10 +4,7 @@
 //! The commands are those of the engine's comparison with its naive twin: every command there is, valid and invalid,
 //! around the corners of the rules.
 
-#[expect(clippy::expect_used, reason = "written for tests")]
-#[path = "../../../engine/tests/twin/commands.rs"]
-mod twin_commands;
-
+use crate::twin_commands;
 use gollem_engine::naive::Twin;
 use gollem_engine::{Command, Engine, Event, Events, Input, Timestamp};
 use gollem_journal::sim::Random;

@@ -1,10 +1,7 @@
 //! What clients send: the commands of the engine's comparison with its naive twin, which are every command there is,
 //! valid and invalid, around the corners of the rules.
 
-#[expect(clippy::expect_used, reason = "written for tests")]
-#[path = "../../../engine/tests/twin/commands.rs"]
-mod twin_commands;
-
+use crate::twin_commands;
 use gollem_engine::naive::Twin;
 use gollem_engine::{Command, Input, Timestamp};
 
