@@ -12,6 +12,8 @@ use std::time::Duration;
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     sound: bool,
+    /// The input of the snapshot that was begun from; 0 when the whole journal was read.
+    from_snapshot: u64,
     inputs: u64,
     last_seq: u64,
     first_time: Option<String>,
@@ -33,11 +35,18 @@ pub(crate) struct Report {
 
 impl Report {
     /// The report of a finished verification that took `took`.
-    pub(crate) fn new(scanned: &Recovery, first_time_ns: Option<u64>, replica: &Replica, took: Duration) -> Report {
+    pub(crate) fn new(
+        from_snapshot: u64,
+        scanned: &Recovery,
+        first_time_ns: Option<u64>,
+        replica: &Replica,
+        took: Duration,
+    ) -> Report {
         let engine = replica.engine();
         let last_time_ns = first_time_ns.map(|_| scanned.last_time_ns);
         Report {
             sound: true,
+            from_snapshot,
             inputs: scanned.records,
             last_seq: scanned.last_seq,
             first_time: first_time_ns.map(utc::rfc3339),
@@ -68,6 +77,7 @@ impl Report {
         let time = |time: &Option<String>| time.clone().unwrap_or_else(|| "none".to_owned());
         let rows = [
             ("journal", journal.display().to_string()),
+            ("from snapshot at", if self.from_snapshot == 0 { "none".to_owned() } else { grouped(self.from_snapshot) }),
             ("inputs", grouped(self.inputs)),
             ("last seq", grouped(self.last_seq)),
             ("first input", time(&self.first_time)),
@@ -139,8 +149,10 @@ mod tests {
 
     #[test]
     fn amounts_beyond_64_bits_are_written_as_numbers() {
-        let report =
-            Report { fees: i128::MAX, ..Report::new(&Recovery::default(), None, &Replica::default(), Duration::ZERO) };
+        let report = Report {
+            fees: i128::MAX,
+            ..Report::new(0, &Recovery::default(), None, &Replica::default(), Duration::ZERO)
+        };
         assert!(report.json().contains("\"fees\":170141183460469231731687303715884105727,"), "{}", report.json());
     }
 }

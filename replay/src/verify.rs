@@ -1,4 +1,5 @@
-//! Reads the journal from its first input to its last, applies each to a second engine and checks what came of it.
+//! Reads the journal from its first input to its last, applies each to a second engine and checks what came of it. Where
+//! the first segments were dropped, after they were archived, it begins from the oldest snapshot that can be used.
 //!
 //! The journal's own checks (checksums, chain, sequence, order in time, torn or corrupt) are those of
 //! [`gollem_journal::scan`], which gives only records that passed them. Added here: each record is a command, and the
@@ -8,8 +9,10 @@
 use crate::failure::Failure;
 use crate::progress::Progress;
 use crate::report::Report;
-use gollem_journal::ScanOptions;
-use gollem_sequencer::{ReplayError, Replica};
+use gollem_engine::Capacity;
+use gollem_journal::{FileStorage, Position, ScanOptions, SnapshotStore, segments, starts_in};
+use gollem_sequencer::{ReplayError, Replica, restore};
+use std::io;
 use std::path::Path;
 use std::time::Instant;
 use thiserror::Error;
@@ -34,9 +37,10 @@ pub(crate) enum Refusal {
 /// The first thing that is wrong.
 pub(crate) fn verify(journal: &Path, progress: &mut Progress) -> Result<Report, Failure> {
     let started = Instant::now();
-    let mut replica = Replica::default();
-    let (mut sound_seq, mut zero_seq, mut first_time_ns) = (0, 0, None);
-    let scanned = gollem_journal::scan(journal, ScanOptions::default(), &mut |record| {
+    let (mut replica, after) = beginning(journal)?;
+    let (mut sound_seq, mut zero_seq, mut first_time_ns) = (after.seq, after.seq, None);
+    let options = ScanOptions { after, ..ScanOptions::default() };
+    let scanned = gollem_journal::scan(journal, options, &mut |record| {
         replica.apply(&record)?;
         first_time_ns.get_or_insert(record.time_ns);
         if record.seq.is_multiple_of(LEDGER_CHECK_INPUTS) {
@@ -51,7 +55,24 @@ pub(crate) fn verify(journal: &Path, progress: &mut Progress) -> Result<Report, 
     check_sum(replica.engine().ledger_sum(), replica.engine().last_seq(), zero_seq)
         .map_err(|refusal| Failure::of_refusal(&refusal, journal, zero_seq))?;
     let scanned = scanned.map_err(|error| Failure::of_scan(error, journal, sound_seq))?;
-    Ok(Report::new(&scanned, first_time_ns, &replica, started.elapsed()))
+    Ok(Report::new(after.seq, &scanned, first_time_ns, &replica, started.elapsed()))
+}
+
+/// Where the journal can be read from, and the state there.
+fn beginning(journal: &Path) -> Result<(Replica, Position), Failure> {
+    let unreadable = |source| Failure::Unreadable { action: "look at", path: journal.to_path_buf(), source };
+    let storage = FileStorage::new(journal);
+    let whole = (Replica::default(), Position::START);
+    // What is wrong with the names of the segments is told by who reads them.
+    if segments(&storage).ok().and_then(|segments| Some(segments.first()?.first_seq)).is_none_or(|first| first == 1) {
+        return Ok(whole);
+    }
+    let starts = starts_in(&storage).map_err(|error| unreadable(io::Error::other(error)))?;
+    let Some(oldest) = starts.candidates.last() else {
+        return Ok(whole); // The reader says what is missing.
+    };
+    let restored = restore(&SnapshotStore::new(storage), &starts, oldest.position.seq, Capacity::default);
+    Ok((restored.replica, restored.position))
 }
 
 /// Refuses a ledger that does not sum to zero.

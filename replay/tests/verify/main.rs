@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
+mod archived;
 mod builds;
 mod damage;
 mod market;
@@ -40,6 +41,11 @@ impl Run {
 /// Runs `gollem-replay` with these arguments.
 fn replay(arguments: &[&str]) -> Run {
     Run::of(Command::new(BINARY).args(arguments).output().unwrap())
+}
+
+/// A path as an argument.
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
 }
 
 /// Runs `gollem-replay verify DIR --json`.

@@ -24,6 +24,8 @@ const KILLS_PER_FOLDER: u64 = 50;
 const SOON: Wait = Wait { patience: Duration::from_millis(300), fillers: 0 };
 /// Those of a new segment come once a mebibyte.
 const LATER: Wait = Wait { patience: Duration::from_secs(30), fillers: 8 };
+/// A point that only an exchange with an archive passes; the journal's own test kills there.
+const WITH_AN_ARCHIVE: &str = "retention.removed";
 /// Passes of a crash point that may be waited for, after its first was tried.
 const PASSES_MAX: u64 = 20;
 
@@ -58,7 +60,7 @@ pub fn crash_points() -> Result<Vec<String>, String> {
     ensure(!server.ready()?, || "gollem starts without the crash point that it was told".to_owned())?;
     let told = server.told();
     let names = told.trim_end().split_once("only: ").ok_or_else(|| format!("gollem names no crash points: {told}"))?.1;
-    Ok(names.split(", ").map(str::to_owned).collect())
+    Ok(names.split(", ").filter(|&name| name != WITH_AN_ARCHIVE).map(str::to_owned).collect())
 }
 
 struct Run {

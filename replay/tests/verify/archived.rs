@@ -1,0 +1,94 @@
+//! Journals whose first segments were archived and dropped, and an input that stopped an exchange.
+
+use crate::{replay, text};
+use gollem_engine::Command;
+use gollem_journal::{Archive, FileStorage, SnapshotStore, remove_segments_before, segments, starts_in};
+use gollem_sequencer::{Follower, FollowerOptions, Options, POISON_NAME, Pinning, Sequencer};
+use serde_json::json;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+/// Inputs: several of the smallest segments.
+const INPUTS: usize = 150_000;
+
+/// An exchange that ran with a follower until that had taken two snapshots; returns its final state.
+fn played(data: &Path) -> String {
+    let journal = gollem_journal::Options { segment_bytes: 2 << 20, ..gollem_journal::Options::default() };
+    let options = Options { journal, pinning: Pinning::Off, ..Options::new(data.join("journal")) };
+    let sequencer = Sequencer::start(&options, 0, None, None).unwrap();
+    let following = FollowerOptions { snapshot_every_bytes: 1, heads: None };
+    let follower = Follower::start(&options.journal_dir, following, sequencer.status()).unwrap();
+    let (mut port, answers) = sequencer.ingress().port(4_096).unwrap();
+    let all = vec![Command::OpenAccount; 64].into_iter().chain(vec![Command::Tick; INPUTS]);
+    for together in all.collect::<Vec<_>>().chunks(64) {
+        while port.submit_together(together.to_vec()).is_err() {
+            answers.wait().unwrap();
+        }
+    }
+    while port.unanswered() > 0 {
+        answers.wait().unwrap();
+    }
+    while follower.view().status().snapshots < 2 {
+        assert_eq!(follower.view().status().failure, None);
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+    let stopped = sequencer.stop().unwrap();
+    follower.stop();
+    stopped.engine.state_hash().to_string()
+}
+
+#[test]
+fn a_journal_without_its_first_segments_is_verified_from_a_snapshot_and_whole_again_from_its_archive() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, copies) = (folder.path().join("data"), folder.path().join("archive"));
+    fs::create_dir(&copies).unwrap();
+    let state = played(&data);
+    let journal = data.join("journal");
+    let storage = FileStorage::new(&journal);
+    let url = format!("file://{}", copies.display());
+    let archive = Archive::open(&url).unwrap();
+    for segment in segments(&storage).unwrap().iter().filter(|segment| segment.last_seq.is_some()) {
+        archive.put_segment(&journal.join(&segment.name)).unwrap();
+    }
+    let oldest = starts_in(&storage).unwrap().candidates.pop().unwrap().position.seq;
+    assert!(!remove_segments_before(&storage, oldest + 1).unwrap().is_empty());
+
+    let verified = replay(&["verify", text(&data), "--json"]).json();
+    assert_eq!((&verified["from_snapshot"], &verified["state_hash"]), (&json!(oldest), &json!(state)));
+
+    for slot in SnapshotStore::new(storage).list().unwrap().iter().enumerate() {
+        fs::remove_file(journal.join(format!("snapshot.{}", slot.0))).unwrap();
+    }
+    let missing = replay(&["verify", text(&data)]);
+    assert_eq!(missing.code, 1);
+    assert!(missing.stderr.contains("archive"), "{}", missing.stderr);
+    assert_eq!(replay(&["restore", text(&data), "--from", &url]).code, 0);
+    let verified = replay(&["verify", text(&data), "--json"]).json();
+    assert_eq!((&verified["from_snapshot"], &verified["state_hash"]), (&json!(0), &json!(state)));
+}
+
+#[test]
+fn a_poison_input_is_shown_and_discarded_only_if_it_never_became_durable() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = folder.path().join("journal");
+    fs::create_dir(&journal).unwrap();
+    fs::write(journal.join("00000000000000000001.log"), b"").unwrap();
+    assert!(replay(&["poison", text(folder.path())]).stdout.contains("no input has stopped"));
+    let note =
+        |durable| format!("seq 7\ntime_ns 9\ndurable {durable}\npayload 00000000\nmessage index out of bounds\n");
+    let path = journal.join(POISON_NAME);
+    fs::write(&path, note("yes")).unwrap();
+    let shown = replay(&["poison", text(folder.path())]);
+    assert_eq!(shown.code, 0);
+    for part in ["7", "index out of bounds", "OpenAccount", "cannot be replayed"] {
+        assert!(shown.stdout.contains(part), "{part}: {}", shown.stdout);
+    }
+    assert_eq!(replay(&["poison", text(folder.path()), "--discard"]).code, 1);
+    assert!(path.exists(), "what is in the journal cannot be discarded");
+    fs::write(&path, note("no")).unwrap();
+    assert_eq!(replay(&["poison", text(folder.path())]).code, 0);
+    assert!(path.exists(), "looking changes nothing");
+    assert_eq!(replay(&["poison", text(folder.path()), "--discard"]).code, 0);
+    assert!(!path.exists());
+}
