@@ -10,7 +10,8 @@ use std::process::Command;
 /// Runs `gollem-bench` and returns its exit code and standard output.
 fn bench(arguments: &[&str]) -> (i32, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_gollem-bench")).args(arguments).output().unwrap();
-    assert_eq!(String::from_utf8(output.stderr).unwrap(), "", "{arguments:?}");
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.lines().all(|line| line.starts_with("gollem-bench: ")), "{arguments:?}: {said}");
     (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
 }
 
@@ -48,9 +49,12 @@ fn the_pipeline_bench_prints_its_figures_and_leaves_nothing_behind() {
     let path = dir.path().to_str().unwrap();
     let volume = ["--commands", "5000", "--rates", "200,1000", "--seconds", "1"];
     let lines = measurements(&[&["pipeline", "--dir", path, "--json"], volume.as_slice()].concat());
-    assert_eq!(lines.len(), 3);
-    check_numbers(&lines[0], &["durable_commands_per_s", "bytes_per_command"]);
-    for (line, rate) in lines[1..].iter().zip([200, 1_000]) {
+    assert_eq!(lines.len(), 4);
+    for (line, together) in lines[..2].iter().zip([1, 64]) {
+        check_numbers(line, &["durable_commands_per_s", "bytes_per_command", "group_commands_p50"]);
+        assert_eq!((&line["together"], line["stages"].as_array().map(Vec::len)), (&Value::from(together), Some(6)));
+    }
+    for (line, rate) in lines[2..].iter().zip([200, 1_000]) {
         assert_eq!((&line["rate"], &line["commands"]), (&Value::from(rate), &Value::from(rate)));
         check_numbers(line, &["p50_us", "p99_us", "p999_us", "max_us", "fdatasync_p50_us", "ack_p50_per_fdatasync"]);
         assert!(line["p50_us"].as_f64() <= line["max_us"].as_f64(), "{line}");

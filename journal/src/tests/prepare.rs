@@ -79,7 +79,7 @@ fn what_was_begun_and_cannot_be_removed_is_the_failure_that_counts() {
     let (storage, mut opened, mut model) = failed_ahead(WRITE, BROKEN);
     fill(&mut opened, &mut model);
     // The disk is full at the second write of the zeros, and the removal after it fails.
-    storage.set_capacity(storage.used() + 600_000);
+    storage.set_capacity(storage.used() + 1_050_000);
     storage.plan(storage.calls() + SYNC + 1, BROKEN);
     assert_eq!(assert_stops(&storage, opened, &mut model, "removal"), SYNC + 1 + REMOVE);
 }
