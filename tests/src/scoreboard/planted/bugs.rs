@@ -80,7 +80,7 @@ pub(super) const BUGS: &[Bug] = &[
     Bug {
         name: "torn tail not cut",
         file: "journal/src/open.rs",
-        original: r#"write_zeros(&file, end.end, zero_to, &never).map_err(fail("cut the torn tail of"))?;"#,
+        original: r#"write_zeros(&file, end.end, zero_to).map_err(fail("cut the torn tail of"))?;"#,
         bug: "",
         row: "3",
     },
