@@ -108,7 +108,8 @@ pub struct Found {
     pub passed_over: Vec<String>,
 }
 
-/// Recovers the state in `storage`, with memory set aside for so much. `witnessed` is the highest input that anything outside the journal has seen.
+/// Recovers the state in `storage`, with memory set aside for so much. `witnessed` is the highest input that anything
+/// outside the journal has seen.
 pub(crate) fn recover<S: Storage>(
     storage: S,
     options: &gollem_journal::Options,

@@ -16,9 +16,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 
-/// Priority of the matcher and the committer, from -20, the highest, to 19: everything waits for them.
-const PIPELINE_NICE: i32 = -10;
-
 /// Where the matcher thread runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pinning {
@@ -149,12 +146,10 @@ impl Sequencer {
             {
                 tracing::warn!(core = core.id, "the matcher could not be pinned to its core");
             }
-            raise_priority();
             run_noting_poison(matcher, &storage)
         })?;
         let committer = spawn("committer", move || {
             let _runs = committer_runs;
-            raise_priority();
             committer.run()
         })?;
         Ok(Sequencer { ingress, shared, matcher, committer, found })
@@ -186,13 +181,6 @@ impl Sequencer {
         let closed = self.committer.join().map_err(|_| StopError::Panicked("committer"))?;
         closed?;
         Ok(Stopped { engine, journal_bytes: self.shared.journal_bytes() })
-    }
-}
-
-/// Lets the calling thread go before the others where cores are few. Most users may not: then it goes as they do.
-fn raise_priority() {
-    if let Err(error) = rustix::process::setpriority_process(None, PIPELINE_NICE) {
-        tracing::debug!(%error, "this thread has no higher priority than others");
     }
 }
 
