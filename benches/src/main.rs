@@ -11,6 +11,9 @@
 //! | `pareto` | finding and taking asks that differ in price, latency and throughput |
 //! | `peers` | other people's engines over the same files, side by side |
 //! | `pipeline`, `open_loop` | durable commands a second; acknowledgement times on a fixed schedule |
+//! | `projections` | events folded into views |
+//! | `gateway` | the real binary over HTTP |
+//! | `inference` | calls through the market, beside the same calls straight to the model and through a bare proxy |
 //! | `recovery` | a journal of order flow read, decoded and applied |
 //! | `snapshot` | the state of a large exchange written to a file and loaded |
 //! | `control` | what one small synced write costs in the same folder |
@@ -27,8 +30,11 @@ mod calls;
 mod control;
 mod engine;
 mod flow;
+mod gateway;
 mod generate;
 mod gollem;
+mod inference;
+mod kafka;
 mod market;
 mod measure;
 mod open_loop;
@@ -36,6 +42,7 @@ mod output;
 mod pareto;
 mod peers;
 mod pipeline;
+mod projections;
 mod random;
 mod recovery;
 mod reference;
@@ -58,10 +65,15 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Bench {
     Engine(engine::Options),
+    Gateway(gateway::Options),
     Generate(generate::Options),
+    Inference(inference::Options),
     Pareto(pareto::Options),
+    #[command(hide = true)]
+    PassThrough(inference::PassThrough),
     Peers(peers::Options),
     Pipeline(pipeline::Options),
+    Projections(projections::Options),
     Recovery(recovery::Options),
     Snapshot(snapshot::Options),
 }
@@ -86,10 +98,14 @@ fn say(what: fmt::Arguments<'_>) {
 fn run(bench: &Bench) -> anyhow::Result<()> {
     let text = match bench {
         Bench::Engine(options) => engine::run(options)?,
+        Bench::Gateway(options) => gateway::run(options)?,
         Bench::Generate(options) => generate::run(options)?,
+        Bench::Inference(options) => inference::run(options)?,
         Bench::Pareto(options) => pareto::run(options)?,
+        Bench::PassThrough(options) => inference::pass_through(options)?,
         Bench::Peers(options) => peers::run(options)?,
         Bench::Pipeline(options) => pipeline::run(options)?,
+        Bench::Projections(options) => projections::run(options)?,
         Bench::Recovery(options) => recovery::run(options)?,
         Bench::Snapshot(options) => snapshot::run(options)?,
     };

@@ -5,7 +5,7 @@ use anyhow::Context;
 use gollem_engine::{
     ATOMS_PER_CENT, AccountId, Amount, Attributes, Command, Constraints, ContractId, DeliveryReport, InstrumentId,
     InstrumentSpec, KeyId, NewOrder, Outcome, Preference, Price, Quantity, Reference, SelfTrade, Symbol, Terms,
-    TimeInForce, TokenWeights,
+    TimeInForce, TokenWeights, Tokens,
 };
 
 /// Accounts from 1 to this quote asks.
@@ -111,6 +111,7 @@ pub(crate) fn delivery(contract: ContractId, quantity: u64) -> Command {
         first_token_ms: Some(200),
         throughput_tps: Some(60),
         outcome: Outcome::Completed,
+        tokens: Tokens::default(),
         last: true,
     })
 }

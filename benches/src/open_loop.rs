@@ -18,14 +18,36 @@ const AWAKE: Duration = Duration::from_micros(50);
 
 /// When commands are due.
 #[derive(Clone, Copy, Debug)]
-struct Schedule {
+pub(crate) struct Schedule {
     start: Instant,
     rate: u32,
 }
 
 impl Schedule {
-    fn due(self, number: usize) -> Instant {
+    /// `rate` commands a second, the first after `lead`.
+    pub(crate) fn starting_in(lead: Duration, rate: u32) -> Schedule {
+        Schedule { start: Instant::now() + lead, rate }
+    }
+
+    /// When command `number`, counted from zero, is due.
+    pub(crate) fn due(self, number: usize) -> Instant {
         self.start + Duration::from_nanos(number as u64 * 1_000_000_000 / u64::from(self.rate))
+    }
+
+    /// Returns when that command is due, at once if it was due before.
+    pub(crate) fn wait_for(self, number: usize) {
+        let due = self.due(number);
+        loop {
+            let left = due.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            if left > AWAKE {
+                thread::park_timeout(left - AWAKE);
+            } else {
+                thread::yield_now();
+            }
+        }
     }
 }
 
@@ -39,7 +61,7 @@ pub(crate) fn measure(
     commands: &[Command],
     rate: u32,
 ) -> anyhow::Result<Histogram<u64>> {
-    let schedule = Schedule { start: Instant::now() + Duration::from_millis(1), rate };
+    let schedule = Schedule::starting_in(Duration::from_millis(1), rate);
     thread::scope(|scope| {
         let waiter = scope.spawn(move || wait(answers, schedule, commands.len()));
         send(port, commands, schedule)?;
@@ -49,7 +71,7 @@ pub(crate) fn measure(
 
 fn send(port: &mut Port, commands: &[Command], schedule: Schedule) -> anyhow::Result<()> {
     for (number, command) in commands.iter().enumerate() {
-        wait_until(schedule.due(number));
+        schedule.wait_for(number);
         // Again and again while the queue is full: its order matters to those after it.
         loop {
             match port.submit(command.clone()) {
@@ -59,20 +81,6 @@ fn send(port: &mut Port, commands: &[Command], schedule: Schedule) -> anyhow::Re
         }
     }
     Ok(())
-}
-
-fn wait_until(due: Instant) {
-    loop {
-        let left = due.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return;
-        }
-        if left > AWAKE {
-            thread::park_timeout(left - AWAKE);
-        } else {
-            thread::yield_now();
-        }
-    }
 }
 
 fn wait(answers: &Answers, schedule: Schedule, count: usize) -> anyhow::Result<Histogram<u64>> {

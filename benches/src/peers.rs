@@ -9,7 +9,7 @@
 //! adapter prints the same JSON line that our engines get. What each traded is compared with what had to be traded: our
 //! own engines are refused when it differs, a rival's row says so.
 
-mod rivals;
+pub(crate) mod rivals;
 mod table;
 
 use crate::bare::Bare;

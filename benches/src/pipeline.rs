@@ -118,7 +118,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<String> {
         crate::say(format_args!("closed loop, {together} at once"));
         closed.push(closed_loop(&flow, options.commands as usize, together, dir.path())?);
     }
-    let times = open_loops(&flow, options, dir.path())?;
+    let times = open_loops(&flow, &options.rates, options.seconds, dir.path())?;
     control.half()?;
     let opens: Vec<Open> =
         options.rates.iter().zip(&times).map(|(&rate, times)| Open::new(rate, times, control.p50_ns())).collect();
@@ -220,9 +220,19 @@ fn closed_loop(flow: &Flow, count: usize, together: usize, dir: &Path) -> anyhow
     })
 }
 
+/// Times from due to acknowledged at one rate, on an exchange of its own in `dir`.
+///
+/// # Errors
+/// When the disk refuses or the result is wrong.
+pub(crate) fn open_loop_alone(rate: u32, seconds: u32, dir: &Path) -> anyhow::Result<Histogram<u64>> {
+    let flow = Flow::new(Shape::Exchange, SEED, rate as usize * (seconds as usize + WARM_UP_SECONDS))?;
+    let times = open_loops(&flow, &[rate], seconds, dir)?;
+    times.into_iter().next().context("one rate gives one measurement")
+}
+
 /// All open loops on one exchange.
-fn open_loops(flow: &Flow, options: &Options, dir: &Path) -> anyhow::Result<Vec<Histogram<u64>>> {
-    let Some(&first) = options.rates.first() else {
+fn open_loops(flow: &Flow, rates: &[u32], seconds: u32, dir: &Path) -> anyhow::Result<Vec<Histogram<u64>>> {
+    let Some(&first) = rates.first() else {
         return Ok(Vec::new());
     };
     let mut run = Run::start(flow, dir)?;
@@ -235,8 +245,7 @@ fn open_loops(flow: &Flow, options: &Options, dir: &Path) -> anyhow::Result<Vec<
         open_loop::measure(&mut run.port, &run.answers, now, rate)
     };
     measure(first, WARM_UP_SECONDS)?;
-    let times: anyhow::Result<Vec<_>> =
-        options.rates.iter().map(|&rate| measure(rate, options.seconds as usize)).collect();
+    let times: anyhow::Result<Vec<_>> = rates.iter().map(|&rate| measure(rate, seconds as usize)).collect();
     let times = times?;
     run.finish()?;
     Ok(times)

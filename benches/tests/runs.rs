@@ -183,3 +183,67 @@ fn the_snapshot_bench_prints_its_figures_and_the_same_state_for_the_same_seed() 
     assert!(code == 0 && table.contains("3,000 open orders, 1,000 accounts"), "{table}");
     assert_eq!(dir.path().read_dir().unwrap().count(), 0, "the temporary folder is removed");
 }
+
+#[test]
+fn the_projections_bench_folds_the_same_rows_for_the_same_seed_and_leaves_nothing_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().to_str().unwrap();
+    let run = |seed, together| {
+        let volume = ["--commands", "3000", "--seed", seed, "--together", together];
+        let mut lines = measurements(&[&["projections", "--dir", path, "--json"], volume.as_slice()].concat());
+        assert_eq!(lines.len(), 1);
+        lines.remove(0)
+    };
+    let (whole, parts, other) = (run("1", "4096"), run("1", "100"), run("2", "4096"));
+    check_numbers(&whole, &["events_per_s", "wall_events_per_s", "ns_per_event", "events"]);
+    assert_eq!(whole["content_hash"], parts["content_hash"], "however it was batched");
+    assert_ne!(whole["content_hash"], other["content_hash"]);
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+/// Builds the programs that are measured, as this test itself was built: cargo builds no other package's for a test.
+fn build_servers() {
+    let folder = Path::new(env!("CARGO_BIN_EXE_gollem-bench")).parent().unwrap();
+    let profile = match folder.file_name().and_then(|name| name.to_str()).unwrap() {
+        "debug" => "dev",
+        profile => profile,
+    };
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["build", "--bins", "-p", "gollem-gateway", "-p", "gollem-provider", "--profile", profile]);
+    cargo.arg("--target-dir").arg(folder.parent().unwrap()).current_dir(env!("CARGO_MANIFEST_DIR"));
+    let built = cargo.output().unwrap();
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+}
+
+#[test]
+fn the_inference_bench_prints_every_way_beside_the_direct_calls_and_leaves_nothing_behind() {
+    build_servers();
+    let dir = tempfile::tempdir().unwrap();
+    let volume = ["--rate", "40", "--seconds", "1", "--delay", "20", "--clients", "4"];
+    let arguments = [["inference", "--dir", dir.path().to_str().unwrap()].as_slice(), &volume].concat();
+    let lines = measurements(&[arguments.as_slice(), &["--json"]].concat());
+    assert_eq!(lines.len(), 1);
+    let report = &lines[0];
+    check_numbers(&report["overhead_us"], &["p50", "p99", "p999", "samples"]);
+    assert!(report["added_us"]["p50"].is_number() && report["added_us"]["p99"].is_number(), "{report}");
+    check_numbers(report, &["samples", "closed_per_s"]);
+    assert_eq!((&report["errors"], &report["headline"]["rate"]), (&Value::from(0), &Value::from(40)), "{report}");
+    let runs = report["runs"].as_array().unwrap();
+    // Two shapes, each on schedule and with clients that do not wait, on three ways.
+    assert_eq!(runs.len(), 12);
+    for ways in runs.chunks(3) {
+        let kinds: Vec<&str> = ways.iter().map(|run| run["kind"].as_str().unwrap()).collect();
+        assert_eq!(kinds, ["direct", "pass-through", "gollem"]);
+        for run in ways {
+            assert_eq!(run["errors"], 0, "{run}");
+            assert!(run["loop"] == "closed" || run["samples"] == 40, "{run}");
+            assert!(run["latency_us"]["p50"].as_f64().unwrap() >= 20_000.0, "the model takes 20 ms: {run}");
+            assert!(run["first_us"]["p50"].as_f64() <= run["latency_us"]["p50"].as_f64(), "{run}");
+        }
+        assert_eq!(ways[0]["added_us"]["p50"], 0.0, "direct calls are what others are held against");
+        let (own, memory) = (&ways[2]["overhead_us"], &ways[2]["resident_mib"]);
+        assert!(own["samples"].as_u64().unwrap() >= ways[2]["samples"].as_u64().unwrap(), "{own}");
+        assert!(memory[0].as_f64().unwrap() > 1.0 && memory[1].as_f64().unwrap() > 1.0, "{memory}");
+    }
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0, "the temporary folder is removed");
+}

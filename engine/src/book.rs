@@ -12,6 +12,7 @@
 
 use crate::flags::Flags;
 use crate::ladder::{Ladder, NO_KEY, Totals};
+use crate::limits::QUOTE_ASKS_MAX;
 use crate::orders::{Hot, Link, NONE, Orders, Slot};
 use crate::pareto::{Categories, Entry, Few, ParetoIndex, Query, Rank, Segments, Source, Standing};
 use crate::{Attributes, Preference, Price, Quantity, Side};
@@ -77,6 +78,9 @@ const FEW_AT_FIRST: usize = 4;
 const FEW_MOST: usize = 64;
 /// So many times; then all that are left at once.
 const FEW_TIMES: usize = 10;
+/// As many as are found so.
+const FOUND_MOST: usize = FEW_AT_FIRST + 4 * FEW_AT_FIRST + (FEW_TIMES - 2) * FEW_MOST;
+const _: () = assert!(QUOTE_ASKS_MAX <= FOUND_MOST && 16 * FEW_AT_FIRST == FEW_MOST, "a quote has no book sorted");
 
 /// The resting orders of one instrument.
 #[derive(Debug)]
@@ -401,10 +405,17 @@ impl Book {
     ///
     /// Those of the queues, which share one class, come in that order by any preference. The others are found a few at a
     /// time, more each time, which costs as much as the bid needs and no memory. But each time passes over those before;
-    /// so a bid that needs hundreds has all of them sorted.
-    pub(crate) fn visit_asks(&self, orders: &Orders, demand: &Demand, mut go_on: impl FnMut(Slot) -> bool) {
+    /// so a bid that needs more than [`FOUND_MOST`] has all of them sorted. Of the queues the first `reach` are looked at.
+    pub(crate) fn visit_asks(
+        &self,
+        orders: &Orders,
+        demand: &Demand,
+        reach: usize,
+        mut go_on: impl FnMut(Slot) -> bool,
+    ) {
         let query = ask_query(demand);
-        let queue = self.queued_asks(orders, demand).filter(|slot| orders.hot(*slot).remaining >= demand.units);
+        let queue = self.queued_asks(orders, demand).take(reach);
+        let queue = queue.filter(|slot| orders.hot(*slot).remaining >= demand.units);
         let mut queue = queue.peekable();
         let (mut room, mut last) = (FEW_AT_FIRST, None);
         for _ in 0..FEW_TIMES {
@@ -436,6 +447,37 @@ impl Book {
         rest.into_iter().all(|(_, slot)| go_on(slot));
     }
 
+    /// The first ask that a bid may take and that is `wanted`. Looks at so many `steps` asks at most, and takes off those it
+    /// looked at; with none left it may have missed one.
+    pub(crate) fn first_ask(
+        &self,
+        orders: &Orders,
+        demand: &Demand,
+        steps: &mut usize,
+        wanted: impl Fn(Slot) -> bool,
+    ) -> Option<Slot> {
+        let query = ask_query(demand);
+        let step = |_: &Slot| {
+            *steps = steps.saturating_sub(1);
+            *steps > 0
+        };
+        let fits = |slot: &Slot| orders.hot(*slot).remaining >= demand.units && wanted(*slot);
+        let queued = self.queued_asks(orders, demand).take_while(step).find(fits);
+        let (mut room, mut last) = (1, None);
+        let indexed = loop {
+            let mut few = Few::<FEW_MOST>::new(room, last);
+            self.segments.search(accepted(&demand.category), &query, orders, &mut few);
+            *steps = steps.saturating_sub(few.found().len());
+            let found = few.found().iter().map(|(_, slot)| *slot).find(|slot| wanted(*slot));
+            if found.is_some() || !few.is_full() || *steps == 0 {
+                break found;
+            }
+            last = few.found().last().map(|(place, _)| *place);
+            room = FEW_MOST.min(4 * room);
+        };
+        [queued, indexed].into_iter().flatten().min_by_key(|slot| standing(&query, orders, *slot))
+    }
+
     /// Queued asks that a bid may take, whatever their size.
     fn queued_asks<'a>(&'a self, orders: &'a Orders, demand: &Demand) -> impl Iterator<Item = Slot> + use<'a> {
         let (limit, serves) = (demand.ticks, self.main_serves(demand));
@@ -443,7 +485,7 @@ impl Book {
     }
 
     /// All asks that a bid may take, in no particular order.
-    pub(crate) fn feasible_asks(&self, orders: &Orders, demand: &Demand) -> Vec<Slot> {
+    fn feasible_asks(&self, orders: &Orders, demand: &Demand) -> Vec<Slot> {
         let indexed = self.segments.feasible(accepted(&demand.category), ask_query(demand));
         let all = indexed.map(|entry| entry.slot).chain(self.queued_asks(orders, demand));
         all.filter(|slot| orders.hot(*slot).remaining >= demand.units).collect()

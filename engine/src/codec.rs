@@ -12,7 +12,7 @@
 use crate::{
     AccountId, Attributes, ClientOrderId, Command, Constraints, ContractId, DeliveryReport, GpuClass, InstrumentId,
     KeyId, NewOrder, OrderId, Outcome, Precision, Preference, Price, Quantity, Region, Replacement, SelfTrade, Terms,
-    TimeInForce, Timestamp,
+    TimeInForce, Timestamp, Tokens,
 };
 
 /// Room for the longest of these commands: a bid with everything that is optional has 107 bytes.
@@ -236,7 +236,8 @@ structures! {
         cancel_on_disconnect, self_trade, terms
     }
     Replacement { account, order, limit, quantity }
-    DeliveryReport { contract, quantity, first_token_ms, throughput_tps, outcome, last }
+    DeliveryReport { contract, quantity, first_token_ms, throughput_tps, outcome, tokens, last }
+    Tokens { input, cached_input, output }
     Constraints { max_latency_ms, min_throughput_tps, gpus, regions, precisions }
     Attributes { latency_ms, throughput_tps, gpu, region, precision }
 }
@@ -244,7 +245,7 @@ structures! {
 variants! {
     TimeInForce { 0 Gtc, 1 Ioc, 2 Fok, 3 Gtd { 0 until } }
     SelfTrade { 0 CancelNewest, 1 CancelOldest, 2 CancelBoth, 3 Decrement, 4 Allow }
-    Outcome { 0 Completed, 1 Abandoned, 2 Failed }
+    Outcome { 0 Completed, 1 Abandoned, 2 Failed, 3 Overstated }
     Preference {
         0 Price, 1 Latency, 2 Throughput,
         3 Weights { price price, latency latency, throughput throughput }
@@ -327,11 +328,19 @@ mod tests {
             let (limit, quantity) = (limit.map(Price), quantity.map(Quantity));
             Command::ReplaceOrder(Replacement { account, order, limit, quantity })
         });
-        let outcomes = [Outcome::Completed, Outcome::Abandoned, Outcome::Failed].to_vec();
+        let outcomes = [Outcome::Completed, Outcome::Abandoned, Outcome::Failed, Outcome::Overstated].to_vec();
         let report = (any::<[u64; 2]>(), of(any::<u32>()), of(any::<u32>()), proptest::sample::select(outcomes));
         let report = (report, any::<bool>()).prop_map(|((of, first_token_ms, throughput_tps, outcome), last)| {
             let (contract, quantity) = (ContractId(of[0]), Quantity(of[1]));
-            let report = DeliveryReport { contract, quantity, first_token_ms, throughput_tps, outcome, last };
+            let report = DeliveryReport {
+                contract,
+                quantity,
+                first_token_ms,
+                throughput_tps,
+                outcome,
+                tokens: Tokens::default(),
+                last,
+            };
             Command::ReportDelivery(report)
         });
         prop_oneof![3 => place(), 1 => cancel, 1 => replace, 1 => report]

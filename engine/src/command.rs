@@ -7,7 +7,7 @@
 use crate::codec;
 use crate::{
     AccountId, Amount, ClientOrderId, ContractId, InstrumentId, InstrumentSpec, InstrumentState, KeyId, OrderId,
-    PayoutId, Price, Quantity, Reference, SelfTrade, Side, Terms, TimeInForce, Timestamp,
+    PayoutId, Price, Providers, Quantity, Reference, SelfTrade, Side, Terms, TimeInForce, Timestamp,
 };
 use bincode::{Decode, Encode};
 
@@ -153,6 +153,35 @@ pub enum Command {
         /// Who.
         account: AccountId,
     },
+    /// The processor took the payout on: it is on its way.
+    SendPayout {
+        /// Which payout.
+        payout: PayoutId,
+    },
+    /// Sets units of an ask aside for a bid for [`crate::limits::QUOTE_LOCK_NS`]: an immediate bid for all of its units
+    /// from one ask.
+    LockQuote(Box<NewOrder>),
+    /// Buys what was locked.
+    UseQuote {
+        /// Who locked it.
+        account: AccountId,
+        /// The lock's number.
+        lock: OrderId,
+    },
+    /// Lets go of what was locked.
+    ReleaseQuote {
+        /// Who locked it.
+        account: AccountId,
+        /// The lock's number.
+        lock: OrderId,
+    },
+    /// Places an immediate bid for all of its units from one ask of certain providers.
+    PlaceChosen {
+        /// The bid: `single`, IOC or FOK, with [`SelfTrade::CancelNewest`] or [`SelfTrade::Allow`].
+        order: Box<NewOrder>,
+        /// Whose asks it may take; at most [`crate::limits::CHOSEN_PROVIDERS_MAX`] are named.
+        providers: Providers,
+    },
 }
 
 /// An order as it is placed.
@@ -185,6 +214,14 @@ pub struct NewOrder {
     pub terms: Terms,
 }
 
+impl NewOrder {
+    /// Units that must match at once.
+    #[inline]
+    pub(crate) fn needed(&self) -> Quantity {
+        if self.time_in_force == TimeInForce::Fok { self.quantity } else { self.min_quantity }
+    }
+}
+
 /// A change of an open order. It keeps its number, and its place in the queue only when its quantity falls and
 /// nothing else changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
@@ -201,6 +238,8 @@ pub struct Replacement {
 
 /// A deadline an account keeps pushing ahead of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema))]
+#[cfg_attr(feature = "json", serde(rename_all = "snake_case"))]
 pub enum Timer {
     /// Cancels all open orders.
     DeadMan,
@@ -210,6 +249,7 @@ pub enum Timer {
 
 /// When earnings are paid out without being asked for. On request always works.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema))]
 pub struct PayoutPolicy {
     /// As soon as they reach [`crate::limits::PAYOUT_THRESHOLD_ATOMS`].
     pub automatic: bool,
@@ -219,6 +259,7 @@ pub struct PayoutPolicy {
 
 /// How far an account may spend beyond its credits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema))]
 pub struct CreditPolicy {
     /// Most it may owe through orders, from 0.
     pub overage_cap: Amount,
@@ -228,6 +269,7 @@ pub struct CreditPolicy {
 
 /// What one API key may spend, each limit by itself; no limit when `None`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema))]
 pub struct KeyLimits {
     /// In a day (UTC).
     pub daily: Option<Amount>,
@@ -239,6 +281,8 @@ pub struct KeyLimits {
 
 /// How a delivery ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema))]
+#[cfg_attr(feature = "json", serde(rename_all = "snake_case"))]
 pub enum Outcome {
     /// The provider served what it was asked.
     Completed,
@@ -246,6 +290,21 @@ pub enum Outcome {
     Abandoned,
     /// The provider failed; what was delivered before counts.
     Failed,
+    /// The provider served, but claimed more than was counted by more than the tolerance: what was counted is paid. For its
+    /// breaker it failed.
+    Overstated,
+}
+
+/// What a call's units were counted from. The engine counts units alone; these are for views and receipts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema))]
+pub struct Tokens {
+    /// Prompt tokens, cached ones included.
+    pub input: u32,
+    /// Prompt tokens that the provider served from its cache.
+    pub cached_input: u32,
+    /// Generated tokens.
+    pub output: u32,
 }
 
 /// Metered usage of a contract, as the gateway saw it.
@@ -261,6 +320,8 @@ pub struct DeliveryReport {
     pub throughput_tps: Option<u32>,
     /// How it ended.
     pub outcome: Outcome,
+    /// What the units were counted from.
+    pub tokens: Tokens,
     /// Closes the contract: the unused rest returns.
     pub last: bool,
 }
@@ -407,6 +468,7 @@ mod tests {
             first_token_ms: Some(210),
             throughput_tps: Some(61),
             outcome: Outcome::Completed,
+            tokens: Tokens { input: 374, cached_input: 100, output: 44 },
             last: true,
         };
         vec![
@@ -453,6 +515,14 @@ mod tests {
             },
             Command::SetGuardRail { account: AccountId(7), window: 16, limit: Some(Amount(4)) },
             Command::ResetGuardRails { account: AccountId(7) },
+            Command::SendPayout { payout: PayoutId(1) },
+            Command::LockQuote(Box::new(bid)),
+            Command::UseQuote { account: AccountId(7), lock: OrderId(11) },
+            Command::ReleaseQuote { account: AccountId(7), lock: OrderId(11) },
+            Command::PlaceChosen {
+                order: Box::new(bid),
+                providers: Providers::Except(vec![AccountId(8), AccountId(9)]),
+            },
         ]
     }
 

@@ -134,12 +134,14 @@ impl Engine {
         if owed.0 > 0 { Err(RejectReason::AccountInDebt { owed, max: Amount::ZERO }) } else { Ok(()) }
     }
 
-    /// The processor took money back: from what is available, after the account's bids are cancelled; the rest is owed.
+    /// The processor took money back: from what is available, after the account's bids are cancelled and its locks
+    /// released; the rest is owed.
     pub(crate) fn open_dispute(
         &mut self,
         purchase: Reference,
         amount: Amount,
         reference: Reference,
+        at: Timestamp,
         events: &mut Events,
     ) -> Result<(), RejectReason> {
         if let Some(first) = self.disputes.get(&reference) {
@@ -156,6 +158,7 @@ impl Engine {
         for slot in self.own_orders(account, |engine, slot| !engine.orders.hot(slot).flags.has(Flags::ASK)) {
             self.close_order(slot, CloseReason::Disputed, events);
         }
+        self.end_disputed_locks(account, at, events);
         let available = self.ledger.balance(account).map_or(Amount::ZERO, |balance| balance.available);
         let covered = available.min(amount);
         for (debit, part) in [

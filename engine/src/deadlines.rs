@@ -10,6 +10,8 @@ pub(crate) enum Deadline {
     /// The first contract of this market may expire. Contracts of a market end in the order in which they were made,
     /// so one entry stands for all; it may come too early, when that contract was settled meanwhile.
     Contracts(InstrumentId),
+    /// A lock, and who has it.
+    Lock(OrderId, AccountId),
     /// An order good till a date.
     Order(OrderId),
     /// A timer of an account.

@@ -46,6 +46,7 @@ impl Engine {
             first_token_ms: report.first_token_ms,
             throughput_tps: report.throughput_tps,
             outcome: report.outcome,
+            tokens: report.tokens,
         });
         self.pay(&contract, &settlement, events);
         let open = self.contracts.get_mut(report.contract);
@@ -119,19 +120,24 @@ impl Engine {
         self.ledger.account_mut(contract.buyer).open_contracts -= 1;
         let (unused, refund) = (contract.remaining, contract.escrow);
         events.push(Event::ContractClosed { contract: id, unused, refund, reason });
+        self.return_unused(&contract, at, events);
+    }
+
+    /// Returns what a contract that ended did not use: money to the buyer, a probe and units to the provider.
+    pub(crate) fn return_unused(&mut self, contract: &Contract, at: Timestamp, events: &mut Events) {
         let transfer = Transfer {
             debit: LedgerAccount::Escrow(contract.buyer),
             credit: LedgerAccount::Available(contract.buyer),
-            amount: refund,
+            amount: contract.escrow,
             code: TransferCode::Refund,
         };
         self.ledger.transfer(transfer, events);
-        self.reserve_for_key(contract.buyer, contract.key, -refund.0);
+        self.reserve_for_key(contract.buyer, contract.key, -contract.escrow.0);
         if contract.probe {
             self.return_probe(contract.provider, contract.instrument, at, events);
         }
-        if unused.0 > 0 {
-            self.restore_quote(contract.ask, unused, at, events);
+        if contract.remaining.0 > 0 {
+            self.restore_quote(contract.ask, contract.remaining, at, events);
         }
     }
 

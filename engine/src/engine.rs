@@ -8,13 +8,14 @@ use crate::fingerprint::{Section, StateHash, TrackedMap, hash_row};
 use crate::ids::dense_index;
 use crate::ledger::Ledger;
 use crate::limits::{ACCOUNTS_MAX, INSTRUMENTS_MAX};
+use crate::lock::Lock;
 use crate::market::Market;
 use crate::orders::Orders;
 use crate::provider::Provider;
 use crate::spending::{AllSpending, KeySpending};
 use crate::{
-    AccountId, Command, CreditPolicy, Event, Events, Input, InstrumentId, InstrumentSpec, KeyId, Payout, PayoutId,
-    PayoutPolicy, Price, Reference, RejectReason, Symbol, Timer, Timestamp, invariant,
+    AccountId, CloseReason, Command, CreditPolicy, Event, Events, Input, InstrumentId, InstrumentSpec, KeyId, OrderId,
+    Payout, PayoutId, PayoutPolicy, Price, Reference, RejectReason, Symbol, Timer, Timestamp, invariant,
 };
 use std::collections::BTreeMap;
 
@@ -43,6 +44,7 @@ pub struct Engine {
     pub(crate) markets: Vec<Market>,
     pub(crate) orders: Orders,
     pub(crate) contracts: Contracts,
+    pub(crate) locks: TrackedMap<(AccountId, OrderId), Lock>,
     pub(crate) providers: TrackedMap<(InstrumentId, AccountId), Provider>,
     pub(crate) answers: Answers,
     pub(crate) payouts: TrackedMap<PayoutId, Payout>,
@@ -77,6 +79,7 @@ impl Engine {
             markets: Vec::new(),
             orders: Orders::default(),
             contracts: Contracts::default(),
+            locks: TrackedMap::new(Section::Locks),
             providers: TrackedMap::new(Section::Providers),
             answers: Answers::new(),
             payouts: TrackedMap::new(Section::Payouts),
@@ -173,17 +176,22 @@ impl Engine {
                 self.refund_purchase(*purchase, *amount, *reference, events)
             }
             Command::OpenDispute { purchase, amount, reference } => {
-                self.open_dispute(*purchase, *amount, *reference, events)
+                self.open_dispute(*purchase, *amount, *reference, at, events)
             }
             Command::ResolveDispute { reference, won } => self.resolve_dispute(*reference, *won, events),
             Command::RequestPayout { account, amount } => self.request_payout(*account, *amount, events),
             Command::ConfirmPayout { payout } => self.end_payout(*payout, true, events),
             Command::FailPayout { payout } => self.end_payout(*payout, false, events),
+            Command::SendPayout { payout } => self.send_payout(*payout, events),
             Command::SetPayoutPolicy { account, policy } => self.set_payout_policy(*account, *policy, at, events),
             Command::SetCreditPolicy { account, policy } => self.set_credit_policy(*account, *policy, events),
             Command::SetKeyLimits { account, key, limits } => self.set_key_limits(*account, *key, *limits, events),
             Command::SetGuardRail { account, window, limit } => self.set_guard_rail(*account, *window, *limit, events),
             Command::ResetGuardRails { account } => self.reset_guard_rails(*account, events),
+            Command::LockQuote(new) => self.lock_quote(new, at, events),
+            Command::UseQuote { account, lock } => self.use_quote(*account, *lock, at, events),
+            Command::PlaceChosen { order, providers } => self.place_chosen(order, providers, at, events),
+            Command::ReleaseQuote { account, lock } => self.release_quote(*account, *lock, at, events),
         }
     }
 
@@ -193,6 +201,7 @@ impl Engine {
         while let Some((at, deadline)) = self.deadlines.pop(now) {
             match deadline {
                 Deadline::Contracts(instrument) => self.expire_contract(instrument, at, now, events),
+                Deadline::Lock(lock, account) => self.end_lock(account, lock, CloseReason::Expired, now, events),
                 Deadline::Order(order) => self.expire_order(order, events),
                 Deadline::Timer(account, timer) => self.fire_timer(account, timer, events),
                 Deadline::Breaker(instrument, provider) => self.half_open(instrument, provider, now, events),
@@ -298,7 +307,8 @@ impl Engine {
             accounts,
             orders,
             contracts,
-            markets.fold(0, u64::wrapping_add),
+            // Locks are summed up with markets, so that a state without locks has the hash it had before there were any.
+            markets.fold(self.locks.total(), u64::wrapping_add),
             self.providers.total(),
             self.answers.hash(),
             self.payouts.total(),

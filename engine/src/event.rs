@@ -4,7 +4,7 @@
 use crate::{
     AccountId, Amount, ContractId, CreditPolicy, InstrumentId, InstrumentSpec, InstrumentState, KeyId, KeyLimits,
     NewOrder, Order, OrderId, Outcome, PayoutId, PayoutPolicy, Price, Quantity, Reference, RejectReason, Side, Timer,
-    Timestamp, Transfer,
+    Timestamp, Tokens, Transfer,
 };
 use bincode::{Decode, Encode};
 
@@ -12,6 +12,8 @@ const _: () = assert!(size_of::<Event>() <= 160, "events are copied, kept and qu
 
 /// A result of applying an input. Plain bytes, so that one may be written over another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema))]
+#[cfg_attr(feature = "json", serde(tag = "kind", content = "data", rename_all = "snake_case"))]
 pub enum Event {
     /// The command changed nothing.
     Rejected(RejectReason),
@@ -81,7 +83,7 @@ pub enum Event {
         /// How many there were.
         count: u32,
     },
-    /// Units of a closed contract returned to the ask that still rests.
+    /// Units of a closed contract, or of a lock that was not used, returned to the ask that still rests.
     QuoteRestored {
         /// The ask.
         order: OrderId,
@@ -121,6 +123,8 @@ pub enum Event {
         throughput_tps: Option<u32>,
         /// How it ended.
         outcome: Outcome,
+        /// What the units were counted from.
+        tokens: Tokens,
     },
     /// A contract ended.
     ContractClosed {
@@ -146,11 +150,19 @@ pub enum Event {
     PayoutConfirmed {
         /// Which payout.
         payout: PayoutId,
+        /// The provider.
+        account: AccountId,
+        /// Whole cents.
+        amount: Amount,
     },
     /// A payout failed and returned to the earnings.
     PayoutFailed {
         /// Which payout.
         payout: PayoutId,
+        /// The provider.
+        account: AccountId,
+        /// Whole cents.
+        amount: Amount,
     },
     /// Money moved.
     Transferred(Transfer),
@@ -181,6 +193,7 @@ pub enum Event {
         /// Which.
         timer: Timer,
         /// When it fires.
+        #[cfg_attr(feature = "json", serde(rename = "at_ns"))]
         at: Option<Timestamp>,
     },
     /// A timer ran out; the orders it cancels follow.
@@ -280,6 +293,98 @@ pub enum Event {
         /// Who.
         account: AccountId,
     },
+    /// The processor took a payout on; it is confirmed or fails later.
+    PayoutSent {
+        /// Which payout.
+        payout: PayoutId,
+        /// The provider.
+        account: AccountId,
+        /// Whole cents.
+        amount: Amount,
+    },
+    /// Units of an ask are set aside for who asked. Nothing is traded: if the lock is used, an accepted bid of its number
+    /// and its trade follow, and take nothing from the ask any more.
+    QuoteLocked {
+        /// Its number: the bid's, if it is used.
+        lock: OrderId,
+        /// Who asked.
+        account: AccountId,
+        /// The API key it was asked for with.
+        key: KeyId,
+        /// Who would deliver.
+        provider: AccountId,
+        /// Which market.
+        instrument: InstrumentId,
+        /// The ask, which has so many units less.
+        ask: OrderId,
+        /// Atoms a unit.
+        price: Price,
+        /// Units.
+        quantity: Quantity,
+        /// What is reserved for them, the buyer's fee included.
+        escrow: Amount,
+        /// When it ends by itself.
+        #[cfg_attr(feature = "json", serde(rename = "until_ns"))]
+        until: Timestamp,
+    },
+    /// A lock ended without being used. If the ask is still open, its units return next.
+    QuoteReleased {
+        /// Which lock.
+        lock: OrderId,
+        /// Whose.
+        account: AccountId,
+        /// What returned to the account.
+        refund: Amount,
+        /// Why: cancelled, expired or disputed.
+        reason: CloseReason,
+    },
+}
+
+impl Event {
+    /// The name of its kind, as in JSON.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Event::Rejected(_) => "rejected",
+            Event::AccountOpened { .. } => "account_opened",
+            Event::InstrumentListed { .. } => "instrument_listed",
+            Event::CreditsPurchased { .. } => "credits_purchased",
+            Event::PurchaseRepeated { .. } => "purchase_repeated",
+            Event::OrderAccepted(_) => "order_accepted",
+            Event::OrderRepeated(_) => "order_repeated",
+            Event::Traded(_) => "traded",
+            Event::OrderRested { .. } => "order_rested",
+            Event::OrderClosed { .. } => "order_closed",
+            Event::OrderReplaced { .. } => "order_replaced",
+            Event::OrdersCancelled { .. } => "orders_cancelled",
+            Event::QuoteRestored { .. } => "quote_restored",
+            Event::LevelChanged { .. } => "level_changed",
+            Event::Delivered { .. } => "delivered",
+            Event::ContractClosed { .. } => "contract_closed",
+            Event::PayoutRequested { .. } => "payout_requested",
+            Event::PayoutConfirmed { .. } => "payout_confirmed",
+            Event::PayoutFailed { .. } => "payout_failed",
+            Event::Transferred(_) => "transferred",
+            Event::ProviderMeasured { .. } => "provider_measured",
+            Event::BreakerChanged { .. } => "breaker_changed",
+            Event::TimerSet { .. } => "timer_set",
+            Event::TimerFired { .. } => "timer_fired",
+            Event::InstrumentStateChanged { .. } => "instrument_state_changed",
+            Event::ReferencePriceSet { .. } => "reference_price_set",
+            Event::PurchaseRefunded { .. } => "purchase_refunded",
+            Event::RefundRepeated { .. } => "refund_repeated",
+            Event::DisputeOpened { .. } => "dispute_opened",
+            Event::DisputeRepeated { .. } => "dispute_repeated",
+            Event::DisputeResolved { .. } => "dispute_resolved",
+            Event::PayoutPolicySet { .. } => "payout_policy_set",
+            Event::CreditPolicySet { .. } => "credit_policy_set",
+            Event::KeyLimitsSet { .. } => "key_limits_set",
+            Event::GuardRailSet { .. } => "guard_rail_set",
+            Event::GuardRailsReset { .. } => "guard_rails_reset",
+            Event::PayoutSent { .. } => "payout_sent",
+            Event::QuoteLocked { .. } => "quote_locked",
+            Event::QuoteReleased { .. } => "quote_released",
+        }
+    }
 }
 
 /// That an order is closed.
@@ -297,7 +402,13 @@ pub(crate) fn rested(order: OrderId, remaining: u64) -> Event {
 /// That an order was accepted, with its limit.
 #[inline(always)]
 pub(crate) fn accepted(new: &NewOrder, id: OrderId, price: Price) -> Event {
-    Event::OrderAccepted(Order {
+    Event::OrderAccepted(accepted_order(new, id, price))
+}
+
+/// An order as it is accepted.
+#[inline(always)]
+pub(crate) fn accepted_order(new: &NewOrder, id: OrderId, price: Price) -> Order {
+    Order {
         id,
         account: new.account,
         key: new.key,
@@ -311,11 +422,13 @@ pub(crate) fn accepted(new: &NewOrder, id: OrderId, price: Price) -> Event {
         cancel_on_disconnect: new.cancel_on_disconnect,
         self_trade: new.self_trade,
         terms: new.terms,
-    })
+    }
 }
 
 /// Whether a provider's asks on a market may be matched.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema))]
+#[cfg_attr(feature = "json", serde(rename_all = "snake_case"))]
 pub enum Breaker {
     /// They may.
     #[default]
@@ -323,6 +436,7 @@ pub enum Breaker {
     /// They may not, until that time.
     Open {
         /// When the breaker becomes half-open.
+        #[cfg_attr(feature = "json", serde(rename = "until_ns"))]
         until: Timestamp,
     },
     /// So many more contracts may be made to find out whether the provider serves again.
@@ -334,6 +448,7 @@ pub enum Breaker {
 
 /// One match: a fill of each order and the contract that came of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema))]
 pub struct Trade {
     /// The contract.
     pub contract: ContractId,
@@ -354,11 +469,14 @@ pub struct Trade {
     /// Units.
     pub quantity: Quantity,
     /// When the contract ends by itself.
+    #[cfg_attr(feature = "json", serde(rename = "expires_at_ns"))]
     pub expires_at: Timestamp,
 }
 
 /// Why an order left the market.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema))]
+#[cfg_attr(feature = "json", serde(rename_all = "snake_case"))]
 pub enum CloseReason {
     /// All units matched.
     Filled,
@@ -380,6 +498,8 @@ pub enum CloseReason {
 
 /// What an immediate order lacked in the book it met: the nearest it came, in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema))]
+#[cfg_attr(feature = "json", serde(rename_all = "snake_case"))]
 pub enum Miss {
     /// Nothing rests on the other side.
     EmptyBook,
@@ -393,6 +513,8 @@ pub enum Miss {
 
 /// Why a contract ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema))]
+#[cfg_attr(feature = "json", serde(rename_all = "snake_case"))]
 pub enum Expiry {
     /// The last delivery was reported.
     Settled,
@@ -402,6 +524,7 @@ pub enum Expiry {
 
 /// The first answer to an order that carried a client id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema))]
 pub struct OrderAnswer {
     /// The order's number.
     pub order: OrderId,

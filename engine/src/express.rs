@@ -128,7 +128,6 @@ impl Engine {
         let Engine { orders, markets, ledger, contracts, .. } = self;
         let rests = new.time_in_force == TimeInForce::Gtc;
         let plain = new.client_id.is_none()
-            & (new.key.0 == 0)
             & (rests | (new.time_in_force == TimeInForce::Ioc) & !new.post_only)
             & (new.min_quantity.0 == 0);
         let (true, Some(limit)) = (plain, new.limit) else { return false };
@@ -140,6 +139,9 @@ impl Engine {
             return false;
         }
         let Some(account) = ledger.account(new.account) else { return false };
+        if new.key.0 != 0 && ledger.is_limited(new.account) {
+            return false; // The key may have limits that the order counts against.
+        }
         if account.orders.len >= OPEN_ORDERS_PER_ACCOUNT_MAX
             || orders.len() >= OPEN_ORDERS_MAX
             || contracts.len() >= OPEN_CONTRACTS_MAX

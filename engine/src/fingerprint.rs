@@ -110,6 +110,7 @@ pub(crate) enum Section {
     Keys,
     Timers,
     Policies,
+    Locks,
 }
 
 /// Hash of one row.

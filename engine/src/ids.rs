@@ -8,26 +8,40 @@ use bincode::{Decode, Encode};
 
 /// An account, dense from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema))]
 pub struct AccountId(pub u32);
 
 /// An instrument, dense from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema))]
 pub struct InstrumentId(pub u32);
 
 /// An order. A lower id was accepted earlier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema))]
 pub struct OrderId(pub u64);
+
+impl OrderId {
+    /// Whether this is the number of a bid that locked a quote: such a bid never rests, and what it takes left the ask
+    /// when it was locked.
+    pub fn is_of_lock(self) -> bool {
+        slot_of(self.0) == LOCK_SLOT
+    }
+}
 
 /// A contract made by a trade.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema))]
 pub struct ContractId(pub u64);
 
 /// One of an account's API keys, numbered by the gateway; 0 is none in particular.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema))]
 pub struct KeyId(pub u32);
 
 /// A payout to a provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema))]
 pub struct PayoutId(pub u64);
 
 /// The payment processor's reference of a purchase, reduced to 16 bytes by the gateway so that no
@@ -41,10 +55,14 @@ pub struct ClientOrderId(pub [u8; 16]);
 
 /// Nanoseconds since the Unix epoch, stamped by the sequencer; never goes back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema))]
 pub struct Timestamp(pub u64);
 
 /// Low bits of an order's or a contract's id that name its slot.
 pub(crate) const SLOT_BITS: u32 = 22;
+
+/// The slot in the numbers of bids that lock quotes, which never are in the table of orders: the last, which no order has.
+pub(crate) const LOCK_SLOT: usize = (1 << SLOT_BITS) - 1;
 
 /// The slot in the low bits of an id.
 pub(crate) fn slot_of(id: u64) -> usize {

@@ -70,6 +70,7 @@ bincode::impl_borrow_decode!(Symbol);
 /// What one token of each kind counts for, in thousandths of a normalised token, so that one price
 /// ranks all asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema))]
 pub struct TokenWeights {
     /// A prompt token.
     pub input: u32,
@@ -93,6 +94,8 @@ impl TokenWeights {
 
 /// Whether a market takes orders.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema))]
+#[cfg_attr(feature = "json", serde(rename_all = "snake_case"))]
 pub enum InstrumentState {
     /// Orders are taken and matched.
     #[default]
@@ -105,6 +108,7 @@ pub enum InstrumentState {
 
 /// A listed market's contract specification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema))]
 pub struct InstrumentSpec {
     /// Public name, unique.
     pub symbol: Symbol,
@@ -193,6 +197,8 @@ impl InstrumentSpec {
 
 /// A field of an [`InstrumentSpec`], named in a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema))]
+#[cfg_attr(feature = "json", serde(rename_all = "snake_case"))]
 pub enum InstrumentField {
     /// `symbol`
     Symbol,

@@ -19,7 +19,7 @@ pub struct Balance {
     pub available: Amount,
     /// Reserved by open orders.
     pub held: Amount,
-    /// Reserved by open contracts.
+    /// Reserved by open contracts and locked quotes.
     pub escrow: Amount,
     /// Earned by deliveries, not yet paid out.
     pub earned: Amount,
@@ -41,6 +41,8 @@ impl Balance {
 
 /// A ledger account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema))]
+#[cfg_attr(feature = "json", serde(rename_all = "snake_case"))]
 pub enum LedgerAccount {
     /// Free credits of a party.
     Available(AccountId),
@@ -77,6 +79,8 @@ impl LedgerAccount {
 
 /// Why money moved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema))]
+#[cfg_attr(feature = "json", serde(rename_all = "snake_case"))]
 pub enum TransferCode {
     /// Credits were bought: external to available.
     Purchase,
@@ -84,13 +88,13 @@ pub enum TransferCode {
     Hold,
     /// What an order no longer needs: held to available.
     Release,
-    /// A trade: held to escrow.
+    /// A trade, or a locked quote: held to escrow.
     Escrow,
     /// The provider's part of a delivery: escrow to earned.
     Delivery,
     /// The platform's part of a delivery: escrow to fees.
     DeliveryFee,
-    /// What a closed contract did not use: escrow to available.
+    /// What a closed contract did not use, or a lock that was not used reserved: escrow to available.
     Refund,
     /// A payout was requested: earned to pending.
     PayoutRequest,
@@ -116,6 +120,7 @@ pub enum TransferCode {
 
 /// One movement of money.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema))]
 pub struct Transfer {
     /// Where it comes from.
     pub debit: LedgerAccount,

@@ -13,6 +13,7 @@
 mod answers;
 mod book;
 mod calendar;
+mod choice;
 mod codec;
 mod command;
 mod contracts;
@@ -25,11 +26,15 @@ mod events;
 mod express;
 mod fingerprint;
 mod flags;
+mod frontier;
 mod ids;
 mod instrument;
+#[cfg(feature = "json")]
+mod json;
 mod ladder;
 mod ledger;
 pub mod limits;
+mod lock;
 mod market;
 mod matching;
 mod money;
@@ -51,18 +56,22 @@ mod timers;
 mod trading;
 mod views;
 
+pub use choice::Providers;
 pub use command::{
     Command, CreditPolicy, DecodeError, DeliveryReport, Input, KeyLimits, NewOrder, Outcome, PayoutPolicy, Replacement,
-    Timer,
+    Timer, Tokens,
 };
 pub use contracts::Contract;
 pub use engine::{Capacity, Engine};
 pub use event::{Breaker, CloseReason, Event, Expiry, Miss, OrderAnswer, Trade};
 pub use events::Events;
 pub use fingerprint::StateHash;
+pub use frontier::Frontier;
+
 pub use ids::{AccountId, ClientOrderId, ContractId, InstrumentId, KeyId, OrderId, PayoutId, Reference, Timestamp};
 pub use instrument::{InstrumentField, InstrumentSpec, InstrumentState, Symbol, TokenWeights};
 pub use ledger::{Balance, LedgerAccount, Transfer, TransferCode};
+pub use lock::Lock;
 pub use money::{ATOMS_PER_CENT, ATOMS_PER_CREDIT, Amount, Price, Quantity};
 pub use order::{
     Attributes, Constraints, GpuClass, Order, Precision, Preference, Region, SelfTrade, Side, Terms, TimeInForce,
@@ -72,6 +81,7 @@ pub use prefetch::prefetch;
 pub use quote::{Candidate, Verdict};
 pub use refusal::{KeyLimit, RejectReason};
 pub use snapshot::SnapshotError;
+pub use spending::KeyStanding;
 pub use views::OpenOrder;
 
 /// Unwraps a fact the engine itself maintains.

@@ -1,7 +1,7 @@
 //! Every bound the engine enforces, each with the failure it prevents. Beyond a bound a command is
 //! refused with a [`crate::RejectReason`] that names it.
 
-use crate::ids::SLOT_BITS;
+use crate::ids::{LOCK_SLOT, SLOT_BITS};
 
 /// Accounts: ids stay dense, so this bounds the ledger's memory (64 bytes each).
 pub const ACCOUNTS_MAX: usize = 4_000_000;
@@ -22,6 +22,23 @@ pub const OPEN_CONTRACTS_PER_ACCOUNT_MAX: u32 = 100_000;
 pub const OPEN_CONTRACTS_MAX: usize = 4_000_000;
 /// Client order ids remembered for each account, the newest: a resend of one of them gets the first answer.
 pub const CLIENT_IDS_PER_ACCOUNT_MAX: u32 = 10_000;
+/// How long a locked quote is kept, 5 seconds in nanoseconds: its units are off the market meanwhile.
+pub const QUOTE_LOCK_NS: u64 = 5 * 1_000_000_000;
+/// Open locks of one account: nobody takes a market off sale for nothing.
+pub const LOCKS_PER_ACCOUNT_MAX: u32 = 16;
+/// Open locks in all, some 300 bytes each.
+pub const LOCKS_MAX: usize = 1_000_000;
+/// Asks that a quote looks at, or an explanation passes over since they are the account's own: a question does not keep
+/// the matcher from its commands.
+pub const QUOTE_ASKS_MAX: usize = 512;
+/// Asks of one class in front that are too small for a `single` bid, and that a quote passes over.
+pub const QUOTE_SMALL_ASKS_MAX: usize = 16_384;
+/// Candidates in a quote.
+pub const QUOTE_CANDIDATES_MAX: usize = 64;
+/// Providers that one bid may name.
+pub const CHOSEN_PROVIDERS_MAX: usize = 16;
+/// Asks that a bid for certain providers looks at, in the order in which it would take them.
+pub const CHOICE_ASKS_MAX: usize = 512;
 /// API keys of one account that have spending limits.
 pub const LIMITED_KEYS_PER_ACCOUNT_MAX: u32 = 1_000;
 /// Units in one order.
@@ -69,6 +86,7 @@ const _: () = assert!(
     OPEN_ORDERS_MAX <= 1 << SLOT_BITS && OPEN_CONTRACTS_MAX <= 1 << SLOT_BITS,
     "a slot fits the low bits of an id"
 );
+const _: () = assert!(OPEN_ORDERS_MAX <= LOCK_SLOT, "no open order has the slot in the numbers of locks");
 const _: () = assert!(
     2 * FEE_BPS_MAX + REBATE_BPS_MAX <= 10_000,
     "what a delivery brings the provider covers its fees and its rebate"

@@ -11,7 +11,7 @@ use crate::flags::Flags;
 use crate::orders::Slot;
 use crate::{
     AccountId, Amount, Breaker, CloseReason, Contract, Engine, Event, Events, InstrumentState, NewOrder, OrderId,
-    Preference, Quantity, SelfTrade, Side, TimeInForce, Timestamp, Trade, invariant,
+    Preference, Quantity, SelfTrade, Side, Timestamp, Trade, invariant,
 };
 
 /// How an order's matching ended.
@@ -65,7 +65,7 @@ impl Engine {
     /// Matches an order that was just accepted.
     #[inline]
     pub(crate) fn match_arrival(&mut self, slot: Slot, new: &NewOrder, at: Timestamp, events: &mut Events) -> End {
-        let needed = if new.time_in_force == TimeInForce::Fok { new.quantity } else { new.min_quantity };
+        let needed = new.needed();
         if needed.0 > 0 && self.matchable(slot, needed.0) < needed.0 {
             return End::TooLittle;
         }
@@ -132,7 +132,7 @@ impl Engine {
     }
 
     #[inline]
-    fn demand(&self, slot: Slot, ticks: u32, units: u64) -> Demand {
+    pub(crate) fn demand(&self, slot: Slot, ticks: u32, units: u64) -> Demand {
         let hot = self.orders.hot(slot);
         Demand {
             ticks,
@@ -186,7 +186,7 @@ impl Engine {
         match hot.flags.side() {
             Side::Bid => {
                 let demand = self.demand(slot, hot.ticks, hot.remaining);
-                book.visit_asks(&self.orders, &demand, &mut count);
+                book.visit_asks(&self.orders, &demand, usize::MAX, &mut count);
             }
             Side::Ask => {
                 let offer = self.offer(slot, hot.ticks, hot.remaining);
@@ -254,7 +254,7 @@ impl Engine {
 
     /// One fill: the resting order shrinks or leaves, money moves to escrow, a contract opens.
     #[inline(never)]
-    fn fill(&mut self, taker: Slot, maker: Slot, at: Timestamp, events: &mut Events) {
+    pub(crate) fn fill(&mut self, taker: Slot, maker: Slot, at: Timestamp, events: &mut Events) {
         let ask = if self.orders.hot(taker).flags.has(Flags::ASK) { taker } else { maker };
         let probe = self.is_probe(ask);
         let Engine { orders, markets, ledger, contracts, deadlines, .. } = self;

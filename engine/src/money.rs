@@ -14,6 +14,7 @@ pub(crate) const SMALL_ATOMS: u64 = 1 << 48;
 
 /// An amount of money in atoms (10^-8 credit).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema))]
 pub struct Amount(pub i64);
 
 impl Amount {
@@ -41,6 +42,7 @@ impl Amount {
 
 /// A price in atoms per unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema))]
 pub struct Price(pub u64);
 
 impl Price {
@@ -53,6 +55,7 @@ impl Price {
 
 /// A number of units: normalised tokens of a model.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema))]
 pub struct Quantity(pub u64);
 
 #[cfg(test)]

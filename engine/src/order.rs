@@ -5,6 +5,8 @@ use bincode::{Decode, Encode};
 
 /// Which side of the book.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema))]
+#[cfg_attr(feature = "json", serde(rename_all = "snake_case"))]
 pub enum Side {
     /// Buys.
     Bid,
@@ -14,6 +16,8 @@ pub enum Side {
 
 /// How long an order may wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema))]
+#[cfg_attr(feature = "json", serde(rename_all = "snake_case"))]
 pub enum TimeInForce {
     /// Good till cancelled: what does not match rests.
     Gtc,
@@ -38,6 +42,8 @@ impl TimeInForce {
 /// What happens when an arriving order would trade with a resting order of the same account. The arriving
 /// order's mode decides.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema))]
+#[cfg_attr(feature = "json", serde(rename_all = "snake_case"))]
 pub enum SelfTrade {
     /// The arriving order is cancelled; the resting one stays.
     #[default]
@@ -131,6 +137,7 @@ fn position(names: &[&str], name: &str) -> Option<u8> {
 
 /// What an ask promises.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema))]
 pub struct Attributes {
     /// Time to the first token, in milliseconds; 0 promises nothing that a rebate could be due for.
     pub latency_ms: u32,
@@ -146,6 +153,7 @@ pub struct Attributes {
 
 /// What a bid demands of an ask.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema))]
 pub struct Constraints {
     /// Most milliseconds to the first token.
     pub max_latency_ms: Option<u32>,
@@ -181,6 +189,8 @@ impl Constraints {
 /// Which of the asks that it may take a bid takes first. Every choice is on the Pareto frontier of
 /// (price, latency, throughput); ties fall to the earlier in price, latency, throughput, time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema))]
+#[cfg_attr(feature = "json", serde(rename_all = "snake_case"))]
 pub enum Preference {
     /// The cheapest.
     #[default]
@@ -203,6 +213,8 @@ pub enum Preference {
 
 /// What is particular to each side of the book.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema))]
+#[cfg_attr(feature = "json", serde(rename_all = "snake_case"))]
 pub enum Terms {
     /// A bid.
     Bid {
@@ -232,6 +244,7 @@ impl Terms {
 
 /// An order the engine accepted. While it is open `remaining` is above zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema))]
 pub struct Order {
     /// Its number.
     pub id: OrderId,

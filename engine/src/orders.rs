@@ -6,7 +6,7 @@
 
 use crate::fingerprint::{Section, TableHash, hash_row};
 use crate::flags::Flags;
-use crate::ids::{slot_of, slotted_id};
+use crate::ids::{LOCK_SLOT, slot_of, slotted_id};
 use crate::prefetch::prefetch;
 use crate::slots::{Slots, set_aside};
 use crate::{
@@ -123,7 +123,7 @@ pub(crate) struct Orders {
     accounts: Vec<Link>,
     slots: Slots,
     hash: TableHash,
-    /// Orders accepted so far.
+    /// Orders and locks numbered so far.
     pub(crate) serial: u64,
     /// Times an order joined the back of a queue so far.
     pub(crate) clock: u64,
@@ -225,6 +225,12 @@ impl Orders {
         write_records(&mut self.hot[slot], &mut self.cold[slot], id, new, key, ticks);
         self.join_account(slot as Slot, list); // OPEN_ORDERS_MAX fits.
         slot as Slot
+    }
+
+    /// Numbers a bid that locks a quote, which is not put into the table.
+    pub(crate) fn number_lock(&mut self) -> OrderId {
+        self.serial += 1;
+        OrderId(slotted_id(self.serial, LOCK_SLOT))
     }
 
     #[cold]

@@ -1,6 +1,7 @@
 //! Payouts: earnings on their way from a provider's account to its bank.
 //!
-//! requested (earned -> pending) -> confirmed (pending -> external) or failed (pending -> earned).
+//! requested (earned -> pending) -> sent (the processor has it) -> confirmed (pending -> external) or failed (pending ->
+//! earned); what ends before it was marked as sent was sent all the same.
 //! Only whole cents leave; the rest stays earned.
 
 use crate::calendar::next_month;
@@ -19,6 +20,8 @@ pub struct Payout {
     pub account: AccountId,
     /// Whole cents.
     pub amount: Amount,
+    /// Whether the processor has it.
+    pub sent: bool,
 }
 
 impl Engine {
@@ -45,7 +48,7 @@ impl Engine {
     pub(crate) fn start_payout(&mut self, account: AccountId, amount: Amount, events: &mut Events) {
         let payout = PayoutId(self.next_payout);
         self.next_payout += 1;
-        self.payouts.insert(payout, Payout { account, amount });
+        self.payouts.insert(payout, Payout { account, amount, sent: false });
         events.push(Event::PayoutRequested { payout, account, amount });
         let transfer = Transfer {
             debit: LedgerAccount::Earned(account),
@@ -56,13 +59,32 @@ impl Engine {
         self.ledger.transfer(transfer, events);
     }
 
+    /// Notes that the processor took a pending payout on.
+    pub(crate) fn send_payout(&mut self, id: PayoutId, events: &mut Events) -> Result<(), RejectReason> {
+        let payout = *self.payouts.get(&id).ok_or(RejectReason::UnknownPayout)?;
+        if payout.sent {
+            return Err(RejectReason::PayoutAlreadySent);
+        }
+        self.payouts.insert(id, Payout { sent: true, ..payout });
+        events.push(Event::PayoutSent { payout: id, account: payout.account, amount: payout.amount });
+        Ok(())
+    }
+
     /// Ends a pending payout: it was paid, or it failed and its earnings return.
     pub(crate) fn end_payout(&mut self, id: PayoutId, paid: bool, events: &mut Events) -> Result<(), RejectReason> {
-        let Payout { account, amount } = self.payouts.remove(&id).ok_or(RejectReason::UnknownPayout)?;
+        let Payout { account, amount, .. } = self.payouts.remove(&id).ok_or(RejectReason::UnknownPayout)?;
         let (event, credit, code) = if paid {
-            (Event::PayoutConfirmed { payout: id }, LedgerAccount::External, TransferCode::PayoutConfirm)
+            (
+                Event::PayoutConfirmed { payout: id, account, amount },
+                LedgerAccount::External,
+                TransferCode::PayoutConfirm,
+            )
         } else {
-            (Event::PayoutFailed { payout: id }, LedgerAccount::Earned(account), TransferCode::PayoutReturn)
+            (
+                Event::PayoutFailed { payout: id, account, amount },
+                LedgerAccount::Earned(account),
+                TransferCode::PayoutReturn,
+            )
         };
         events.push(event);
         self.ledger.transfer(Transfer { debit: LedgerAccount::PayoutPending(account), credit, amount, code }, events);

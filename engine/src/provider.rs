@@ -116,7 +116,7 @@ impl Engine {
         }
         match report.outcome {
             Outcome::Completed => self.succeed(provider, instrument, at, events),
-            Outcome::Failed => self.fail(provider, instrument, at, events),
+            Outcome::Failed | Outcome::Overstated => self.fail(provider, instrument, at, events),
             Outcome::Abandoned => {}
         }
     }

@@ -11,6 +11,7 @@
 use crate::book::{Demand, category_accepted, preference_rank};
 use crate::flags::Flags;
 use crate::ids::dense_index;
+use crate::limits::{QUOTE_ASKS_MAX, QUOTE_CANDIDATES_MAX, QUOTE_SMALL_ASKS_MAX};
 use crate::market::Market;
 use crate::orders::{Hot, Slot};
 use crate::trading::demand;
@@ -106,11 +107,21 @@ pub enum Verdict {
 }
 
 impl Engine {
-    /// The whole frontier for a bid, in the order in which the bid would take it.
+    /// The frontier for a bid, in the order in which the bid would take it: of the first [`QUOTE_ASKS_MAX`] asks that it
+    /// may take, and at most [`QUOTE_CANDIDATES_MAX`] of them. What is told is exact, since whatever dominates an ask
+    /// comes before it; of a large book it is the beginning.
     ///
     /// # Errors
     /// What placing the bid would be refused for: its market, its quantity, its weights or its limit.
     pub fn quote(&self, bid: &NewOrder) -> Result<Vec<Candidate>, RejectReason> {
+        let (market, wanted) = self.quoted(bid)?;
+        let mut frontier = self.undominated(self.feasible(market, bid, &wanted, QUOTE_ASKS_MAX));
+        frontier.sort_unstable_by_key(|slot| preference_rank(wanted.preference, self.orders.hot(*slot)));
+        Ok(frontier.into_iter().take(QUOTE_CANDIDATES_MAX).map(|slot| self.candidate(market, slot)).collect())
+    }
+
+    /// The bid's market and what it wants there.
+    pub(crate) fn quoted(&self, bid: &NewOrder) -> Result<(&Market, Demand), RejectReason> {
         let market = self.quoted_market(bid).ok_or(RejectReason::UnknownInstrument)?;
         if market.state != InstrumentState::Open {
             return Err(RejectReason::InstrumentNotOpen { state: market.state });
@@ -123,9 +134,7 @@ impl Engine {
         {
             return Err(RejectReason::InvalidWeights);
         }
-        let mut frontier = self.undominated(self.feasible(market, bid, &wanted));
-        frontier.sort_unstable_by_key(|slot| preference_rank(wanted.preference, self.orders.hot(*slot)));
-        Ok(frontier.into_iter().map(|slot| self.candidate(market, slot)).collect())
+        Ok((market, wanted))
     }
 
     /// The ask that a bid would meet first, its own account's included; none in a market that is not open. Allocates
@@ -139,7 +148,7 @@ impl Engine {
     }
 
     /// Why a bid would take, or not take, an ask first. A limit that is no price of the market counts as the next lower
-    /// one.
+    /// one. What comes behind [`QUOTE_ASKS_MAX`] asks of the bidding account itself is not looked at.
     pub fn explain(&self, bid: &NewOrder, ask: OrderId) -> Verdict {
         let Some(slot) = self.orders.find(ask).filter(|slot| self.orders.hot(*slot).flags.has(Flags::ASK)) else {
             return Verdict::UnknownAsk;
@@ -152,24 +161,27 @@ impl Engine {
         let limit = bid.limit.unwrap_or(market.spec().reference_price);
         let ticks = u32::try_from(limit.0 / market.spec().tick.0).unwrap_or(u32::MAX);
         let wanted = demand(&bid.terms, ticks, bid.quantity.0);
-        let excluded = self.excluded_from_book(market, hot, limit, ticks).or_else(|| self.unsuitable(slot, &wanted));
-        if let Some(verdict) = excluded {
+        if let Some(verdict) = self.excluded(market, bid, &wanted, slot) {
             return verdict;
         }
-        if is_own(bid, hot) {
-            return Verdict::SelfTrade;
-        }
-        let rank = |slot: &Slot| preference_rank(wanted.preference, self.orders.hot(*slot));
-        let feasible = self.feasible(market, bid, &wanted);
-        let dominators = feasible.iter().filter(|other| dominates(self.orders.hot(**other), hot));
+        let first = |wanted: &Demand| self.feasible(market, bid, wanted, 1).first().copied();
         let id = |slot: Slot| OrderId(self.orders.hot(slot).id);
-        if let Some(by) = dominators.min_by_key(|slot| rank(slot)) {
-            return Verdict::Dominated { by: id(*by) };
+        // Of those that are as good as it in everything, those that are better in something come first.
+        let (ticks, latency_max_ms, throughput_min_tps) = (hot.ticks, hot.latency_ms, hot.throughput_tps);
+        let as_good = Demand { ticks, latency_max_ms, throughput_min_tps, ..wanted };
+        match (first(&as_good), first(&wanted)) {
+            (Some(by), _) if dominates(self.orders.hot(by), hot) => Verdict::Dominated { by: id(by) },
+            (_, Some(chosen)) if chosen != slot => Verdict::NotPreferred { chosen: id(chosen) },
+            _ => Verdict::Chosen,
         }
-        match feasible.iter().min_by_key(|slot| rank(slot)) {
-            Some(chosen) if *chosen != slot => Verdict::NotPreferred { chosen: id(*chosen) },
-            Some(_) | None => Verdict::Chosen,
-        }
+    }
+
+    /// The first rule that keeps a bid from an ask of its market.
+    pub(crate) fn excluded(&self, market: &Market, bid: &NewOrder, wanted: &Demand, slot: Slot) -> Option<Verdict> {
+        let (hot, limit) = (self.orders.hot(slot), bid.limit.unwrap_or(market.spec().reference_price));
+        self.excluded_from_book(market, hot, limit, wanted.ticks)
+            .or_else(|| self.unsuitable(slot, wanted))
+            .or_else(|| is_own(bid, hot).then_some(Verdict::SelfTrade))
     }
 
     #[inline]
@@ -177,10 +189,17 @@ impl Engine {
         dense_index(bid.instrument.0).and_then(|index| self.markets.get(index))
     }
 
-    /// All that the bid may take, in no particular order.
-    fn feasible(&self, market: &Market, bid: &NewOrder, wanted: &Demand) -> Vec<Slot> {
-        let mut feasible = market.book.feasible_asks(&self.orders, wanted);
-        feasible.retain(|slot| !is_own(bid, self.orders.hot(*slot)));
+    /// The first `most` that the bid may take, in the order in which it takes them, if they are among those that are looked
+    /// at.
+    fn feasible(&self, market: &Market, bid: &NewOrder, wanted: &Demand, most: usize) -> Vec<Slot> {
+        let (mut looked_at, mut feasible) = (0, Vec::new());
+        market.book.visit_asks(&self.orders, wanted, QUOTE_SMALL_ASKS_MAX, |slot| {
+            looked_at += 1;
+            if !is_own(bid, self.orders.hot(slot)) {
+                feasible.push(slot);
+            }
+            looked_at < QUOTE_ASKS_MAX && feasible.len() < most
+        });
         feasible
     }
 
@@ -216,7 +235,7 @@ impl Engine {
         asks
     }
 
-    fn candidate(&self, market: &Market, slot: Slot) -> Candidate {
+    pub(crate) fn candidate(&self, market: &Market, slot: Slot) -> Candidate {
         let (hot, promises) = (self.orders.hot(slot), self.orders.promises(slot));
         Candidate {
             order: OrderId(hot.id),
@@ -273,12 +292,12 @@ fn limit_ticks(market: &Market, bid: &NewOrder) -> Result<u32, RejectReason> {
     }
 }
 
-fn is_own(bid: &NewOrder, ask: &Hot) -> bool {
+pub(crate) fn is_own(bid: &NewOrder, ask: &Hot) -> bool {
     ask.account == bid.account && bid.self_trade != SelfTrade::Allow
 }
 
 /// Whether one is at least as good as the other in price, latency and throughput, and better in one.
-fn dominates(one: &Hot, other: &Hot) -> bool {
+pub(crate) fn dominates(one: &Hot, other: &Hot) -> bool {
     let measures = |hot: &Hot| (hot.ticks, hot.latency_ms, hot.throughput_tps);
     one.ticks <= other.ticks
         && one.latency_ms <= other.latency_ms

@@ -1,10 +1,12 @@
 //! Why a command changes nothing.
 
-use crate::{Amount, Breaker, InstrumentField, InstrumentState, Price, Quantity, Timestamp};
+use crate::{Amount, Breaker, CloseReason, InstrumentField, InstrumentState, Price, Quantity, Timestamp};
 use bincode::{Decode, Encode};
 
 /// A spending limit of an API key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema))]
+#[cfg_attr(feature = "json", serde(rename_all = "snake_case"))]
 pub enum KeyLimit {
     /// Of the day.
     Daily,
@@ -16,6 +18,8 @@ pub enum KeyLimit {
 
 /// Why a command changed nothing, with the bound that it broke.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cfg_attr(feature = "json", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema))]
+#[cfg_attr(feature = "json", serde(rename_all = "snake_case"))]
 pub enum RejectReason {
     /// No such account.
     UnknownAccount,
@@ -147,6 +151,7 @@ pub enum RejectReason {
     /// An expiry that is not in the future.
     ExpiryInPast {
         /// The time now.
+        #[cfg_attr(feature = "json", serde(rename = "now_ns"))]
         now: Timestamp,
     },
     /// A weight of zero.
@@ -216,4 +221,28 @@ pub enum RejectReason {
     },
     /// Key number 0 stands for no key and has no limits.
     KeyNotNumbered,
+    /// The payout was sent before.
+    PayoutAlreadySent,
+    /// A lock by other than an immediate bid for all of its units from one ask.
+    NotLockable,
+    /// The account, or the exchange, has as many open locks as it may.
+    TooManyLocks {
+        /// The bound.
+        max: u32,
+    },
+    /// The bid could take its units from no ask that has more.
+    NothingToLock {
+        /// Why such a bid would be closed.
+        reason: CloseReason,
+    },
+    /// No open lock of that number belongs to the account.
+    UnknownLock,
+    /// A bid for certain providers must be an immediate `single` bid that meets its own account's asks with
+    /// [`crate::SelfTrade::CancelNewest`] or [`crate::SelfTrade::Allow`].
+    NotChoosy,
+    /// A bid names too many providers.
+    TooManyProviders {
+        /// Most it may name.
+        max: u32,
+    },
 }

@@ -13,9 +13,10 @@
 //! check (8): the first bytes of the BLAKE3 hash of everything before it, from the first byte of the snapshot on. So a
 //! chunk that was changed, lost, repeated or moved is noticed at that chunk, before a row of it is looked at.
 //!
-//! Invariants: writing and reading need memory for one chunk, however much there is; no number that was read decides
-//! how much memory is taken. Rows hold state only: what follows from it is built anew, and the state hash must come out
-//! as written. Equal states have equal bytes.
+//! Invariants: writing and reading need memory for one chunk, however much there is; no number in a row decides how much
+//! memory is taken, because orders and contracts have no more slots than were made of them, which the header says. Rows
+//! hold state only: what follows from it is built anew, and the state hash must come out as written. Equal states have
+//! equal bytes.
 //!
 //! Deliberately absent: files, their names, and making them durable.
 
@@ -27,8 +28,8 @@ use bincode::{Decode, Encode};
 
 /// First bytes of every snapshot, of whatever version.
 const MAGIC: [u8; 8] = *b"GLLMSNAP";
-/// The format written and read here.
-const VERSION: u32 = 1;
+/// The format written here. Version 1, which had no locks, is read too.
+const VERSION: u32 = 2;
 /// Most bytes of rows in a chunk.
 const CHUNK_BYTES_MAX: usize = 64 * 1024;
 /// Most bytes in a row, as written and as decoding reckons them. The longest, of spending, has 1,445 and counts as 2,200.
@@ -101,12 +102,14 @@ enum Part {
     Spending,
     Keys,
     Timers,
+    /// By account, oldest first.
+    Locks,
     End,
 }
 
 impl Part {
     /// All of them by number, with their names.
-    const ALL: [(Part, &'static str); 17] = [
+    const ALL: [(Part, &'static str); 18] = [
         (Part::Header, "header"),
         (Part::Accounts, "accounts"),
         (Part::Markets, "markets"),
@@ -123,10 +126,14 @@ impl Part {
         (Part::Spending, "spending"),
         (Part::Keys, "keys"),
         (Part::Timers, "timers"),
+        (Part::Locks, "locks"),
         (Part::End, "end"),
     ];
 
-    fn from_number(number: u8) -> Option<Part> {
+    fn from_number(number: u8, version: u32) -> Option<Part> {
+        if version == 1 && usize::from(number) == Part::Locks as usize {
+            return Some(Part::End);
+        }
         Part::ALL.get(usize::from(number)).map(|(part, _)| *part)
     }
 

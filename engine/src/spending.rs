@@ -201,6 +201,21 @@ fn clamped(amount: i128) -> Amount {
     Amount(i64::try_from(amount).unwrap_or(i64::MAX))
 }
 
+/// What an API key that has limits may spend, and what counts against them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KeyStanding {
+    /// What it may spend.
+    pub limits: KeyLimits,
+    /// What its open orders and contracts reserve, which counts against each limit.
+    pub reserved: Amount,
+    /// Spent in this day (UTC).
+    pub spent_in_day: Amount,
+    /// Spent in this month (UTC).
+    pub spent_in_month: Amount,
+    /// Spent since it has limits.
+    pub spent: Amount,
+}
+
 /// What one API key spent and may spend.
 #[derive(Clone, Copy, Debug, Default, Encode, Decode)]
 pub(crate) struct KeySpending {
@@ -235,6 +250,17 @@ impl KeySpending {
 
     fn in_month(&self, now: Timestamp) -> i128 {
         if self.month == month(now) { self.spent_in_month } else { 0 }
+    }
+
+    /// What it comes to.
+    pub(crate) fn standing(&self, now: Timestamp) -> KeyStanding {
+        KeyStanding {
+            limits: self.limits,
+            reserved: self.reserved,
+            spent_in_day: clamped(self.in_day(now)),
+            spent_in_month: clamped(self.in_month(now)),
+            spent: clamped(self.spent),
+        }
     }
 
     /// Refuses what would exceed a limit.

@@ -14,8 +14,8 @@ use crate::matching::End;
 use crate::orders::Slot;
 use crate::{
     AccountId, Amount, Balance, CloseReason, CreditPolicy, Engine, Event, Events, InstrumentId, InstrumentState, KeyId,
-    LedgerAccount, Miss, NewOrder, OrderAnswer, OrderId, Preference, Quantity, RejectReason, Side, Terms, TimeInForce,
-    Timestamp, Transfer, TransferCode, invariant,
+    LedgerAccount, Miss, NewOrder, OrderAnswer, OrderId, Preference, Quantity, RejectReason, SelfTrade, Side, Terms,
+    TimeInForce, Timestamp, Transfer, TransferCode, invariant,
 };
 
 /// What an order reserves, and how much of it the account must borrow.
@@ -34,24 +34,40 @@ impl Engine {
         at: Timestamp,
         events: &mut Events,
     ) -> Result<(), RejectReason> {
+        if self.is_repeated(new, events) {
+            return Ok(());
+        }
+        let (key, ticks, hold) = self.check_order(new, at)?;
+        let arrives = self.market(new.instrument).book.may_match(new.terms.side(), ticks)
+            || new.min_quantity.0 > 0
+            || new.time_in_force == TimeInForce::Fok;
+        let slot = self.accept(new, key, ticks, hold, events);
+        self.arrive(slot, new, arrives, at, events);
+        Ok(())
+    }
+
+    /// The order is accepted, and holds what it may cost.
+    #[inline(always)]
+    pub(crate) fn accept(&mut self, new: &NewOrder, key: KeyId, ticks: u32, hold: Hold, events: &mut Events) -> Slot {
+        let list = &mut self.ledger.account_mut(new.account).orders;
+        let slot = self.orders.open(new, key, ticks, list);
+        let market = self.market(new.instrument);
+        events.tell(|| accepted(new, OrderId(self.orders.hot(slot).id), market.price(ticks)));
+        self.take_effect(slot, new);
+        self.hold(new.account, key, hold, events);
+        slot
+    }
+
+    /// Gives a resend the first answer.
+    #[inline]
+    pub(crate) fn is_repeated(&self, new: &NewOrder, events: &mut Events) -> bool {
         if let Some(client_id) = new.client_id
             && let Some(answer) = self.answers.get(new.account, client_id)
         {
             events.push(Event::OrderRepeated(*answer));
-            return Ok(());
+            return true;
         }
-        let (key, ticks, hold) = self.check_order(new, at)?;
-        let list = &mut self.ledger.account_mut(new.account).orders;
-        let slot = self.orders.open(new, key, ticks, list);
-        let market = self.market(new.instrument);
-        let arrives = market.book.may_match(new.terms.side(), ticks)
-            || new.min_quantity.0 > 0
-            || new.time_in_force == TimeInForce::Fok;
-        events.tell(|| accepted(new, OrderId(self.orders.hot(slot).id), market.price(ticks)));
-        self.take_effect(slot, new);
-        self.hold(new.account, key, hold, events);
-        self.arrive(slot, new, arrives, at, events);
-        Ok(())
+        false
     }
 
     /// Matches an order that was just accepted, if it could match at all, and lets the rest wait or closes it.
@@ -62,6 +78,19 @@ impl Engine {
             self.make_way(slot, hot.ticks, hot.remaining);
             end = self.match_arrival(slot, new, at, events);
         }
+        self.conclude(slot, new, end, events, |engine| engine.counterpart_whatever_size(slot));
+    }
+
+    /// Lets what is left of an order wait after its matching, or closes it. `whatever_size` says what it would have taken
+    /// if size did not matter.
+    pub(crate) fn conclude(
+        &mut self,
+        slot: Slot,
+        new: &NewOrder,
+        end: End,
+        events: &mut Events,
+        whatever_size: impl FnOnce(&Engine) -> Option<Slot>,
+    ) {
         let hot = self.orders.hot(slot);
         let (order, remaining, filled) = (OrderId(hot.id), hot.remaining, hot.quantity - hot.remaining);
         let rests = remaining > 0 && end.lets_rest() && new.time_in_force.may_rest();
@@ -70,7 +99,7 @@ impl Engine {
             self.rest(slot, events);
         } else {
             let met = end == End::Met || filled > 0;
-            let miss = |engine: &Engine| engine.miss(slot, met);
+            let miss = |engine: &Engine| engine.miss(slot, met, whatever_size);
             let reason = end.close_reason(remaining).unwrap_or_else(|| CloseReason::Unfilled(miss(self)));
             self.close_unbooked(slot, reason, events);
         }
@@ -83,8 +112,8 @@ impl Engine {
 
     /// Every rule an order must meet, in the order in which a refusal names them; the key that counts it, its limit in
     /// ticks, what it reserves.
-    #[inline]
-    fn check_order(&mut self, new: &NewOrder, at: Timestamp) -> Result<(KeyId, u32, Hold), RejectReason> {
+    #[inline(always)]
+    pub(crate) fn check_order(&mut self, new: &NewOrder, at: Timestamp) -> Result<(KeyId, u32, Hold), RejectReason> {
         let account = self.ledger.account(new.account).ok_or(RejectReason::UnknownAccount)?;
         let index = crate::ids::dense_index(new.instrument.0).ok_or(RejectReason::UnknownInstrument)?;
         let market = self.markets.get(index).ok_or(RejectReason::UnknownInstrument)?;
@@ -357,17 +386,26 @@ impl Engine {
 
     /// What an immediate order lacked in the book it met: capacity, if it `met` anything.
     #[cold]
-    fn miss(&self, slot: Slot, met: bool) -> Miss {
+    fn miss(&self, slot: Slot, met: bool, whatever_size: impl FnOnce(&Engine) -> Option<Slot>) -> Miss {
         let hot = self.orders.hot(slot);
-        let (book, side) = (&self.market(hot.instrument).book, hot.flags.side());
+        if met { Miss::Capacity } else { self.miss_in_book(hot.instrument, hot.flags.side(), hot.ticks, whatever_size) }
+    }
+
+    /// The same of one that met nothing; `whatever_size` says what it would take if size did not matter.
+    pub(crate) fn miss_in_book(
+        &self,
+        instrument: InstrumentId,
+        side: Side,
+        ticks: u32,
+        whatever_size: impl FnOnce(&Engine) -> Option<Slot>,
+    ) -> Miss {
+        let book = &self.market(instrument).book;
         let other = if side == Side::Bid { Side::Ask } else { Side::Bid };
-        if met {
-            Miss::Capacity
-        } else if book.orders(other) == 0 {
+        if book.orders(other) == 0 {
             Miss::EmptyBook
-        } else if !book.may_match(side, hot.ticks) {
+        } else if !book.may_match(side, ticks) {
             Miss::Price
-        } else if self.counterpart_whatever_size(slot).is_none() {
+        } else if whatever_size(self).is_none() {
             Miss::Constraints
         } else {
             Miss::Capacity
@@ -402,6 +440,14 @@ pub(crate) fn demand(terms: &Terms, ticks: u32, units: u64) -> Demand {
             preference: Preference::Price,
         },
     }
+}
+
+/// Whether an order is a bid for all of its units from one ask at once that does no more than not trade with its own
+/// account.
+pub(crate) fn is_immediate_single_bid(new: &NewOrder) -> bool {
+    let is_single_bid = matches!(new.terms, Terms::Bid { single: true, .. });
+    let ends_at_its_own = matches!(new.self_trade, SelfTrade::CancelNewest | SelfTrade::Allow);
+    is_single_bid && ends_at_its_own && !new.time_in_force.may_rest()
 }
 
 /// Rules between an order's own fields.

@@ -1,10 +1,11 @@
 //! What may be read of the state from outside. Nothing here changes it.
 
+use crate::flags::Flags;
 use crate::market::Market;
 use crate::orders::{Slot, slot_named};
 use crate::{
-    AccountId, Attributes, Balance, Contract, ContractId, Engine, InstrumentId, InstrumentSpec, InstrumentState,
-    OrderId, Payout, PayoutId, Price, Quantity, Side, Terms, Timestamp,
+    AccountId, Attributes, Balance, Contract, ContractId, Engine, InstrumentId, InstrumentSpec, InstrumentState, KeyId,
+    KeyStanding, OrderId, Payout, PayoutId, Price, Quantity, Side, Terms, Timestamp,
 };
 use std::collections::BTreeMap;
 
@@ -51,6 +52,11 @@ impl Engine {
     /// take effect. It may turn out that nothing was due.
     pub fn next_deadline(&self) -> Option<Timestamp> {
         self.deadlines.first()
+    }
+
+    /// What an API key may spend and has spent, as of the last input; `None` for one that never had a limit.
+    pub fn key_standing(&self, account: AccountId, key: KeyId) -> Option<KeyStanding> {
+        self.keys.map().get(&(account, key)).map(|key| key.standing(self.last_at))
     }
 
     /// An account's balances.
@@ -131,6 +137,19 @@ impl Engine {
     pub fn levels(&self, instrument: InstrumentId, side: Side) -> Vec<(Price, Quantity, u32)> {
         let market = crate::ids::dense_index(instrument.0).and_then(|index| self.markets.get(index));
         market.map_or(Vec::new(), |market| market.book.levels(side, market.spec().tick))
+    }
+
+    /// Orders in the book of one side in price-time order: best price first, at one price whoever joined it first.
+    pub fn queue(&self, instrument: InstrumentId, side: Side) -> Vec<OrderId> {
+        let place = |slot: Slot| {
+            let hot = self.orders.hot(slot);
+            let ticks = if side == Side::Bid { u32::MAX - hot.ticks } else { hot.ticks };
+            let wanted = hot.instrument == instrument && hot.flags.side() == side && hot.flags.has(Flags::BOOKED);
+            wanted.then_some((ticks, hot.time, OrderId(hot.id)))
+        };
+        let mut queue: Vec<(u32, u64, OrderId)> = self.orders.all().filter_map(place).collect();
+        queue.sort_unstable();
+        queue.into_iter().map(|(_, _, id)| id).collect()
     }
 
     /// Asks for the memory that a command of this account on this order reads first. To be called some commands ahead.

@@ -185,6 +185,7 @@ impl Exchange {
                 first_token_ms: Some(100),
                 throughput_tps: Some(600),
                 outcome: Outcome::Completed,
+                tokens: Tokens::default(),
                 last: true,
             }));
             return;
@@ -384,14 +385,14 @@ fn a_steady_flow_in_a_book_with_an_index_allocates_next_to_nothing() {
     }
 }
 
-/// What is left out of the steady flow, since it allocates: tree nodes of deadlines and of remembered answers, lists of
+/// What is left out of the steady flow, since it allocates: tree nodes of deadlines, of remembered answers and of locks, lists of
 /// the asks of a provider whose measured values change.
 #[test]
 fn rare_commands_allocate_little() {
     const TIMES: u64 = 10_000;
     let mut exchange = warm(Book::Pareto, 2_000);
     let mut dated = VecDeque::with_capacity(1_000);
-    let kinds: [(&str, Rare, u64); 3] = [
+    let kinds: [(&str, Rare, u64); 4] = [
         ("dated", |exchange, order, number, dated| dated_bid(exchange, order, number, dated), 1),
         (
             "client id",
@@ -401,6 +402,7 @@ fn rare_commands_allocate_little() {
             },
             1,
         ),
+        ("locked", |exchange, order, number, _| locked(exchange, order, number), 4),
         ("measured anew", |exchange, order, number, _| measured_anew(exchange, order, number), 12),
     ];
     for (name, rare, most) in kinds {
@@ -432,6 +434,18 @@ fn dated_bid(exchange: &mut Exchange, bid: NewOrder, number: u64, dated: &mut Ve
     }
 }
 
+/// A quote is locked, and then used or released.
+fn locked(exchange: &mut Exchange, bid: NewOrder, number: u64) {
+    let (constraints, preference) = (Constraints::default(), Preference::Price);
+    let terms = Terms::Bid { constraints, preference, single: true };
+    exchange.send(Command::LockQuote(Box::new(NewOrder { terms, ..bid })));
+    let account = bid.account;
+    let Some(Event::QuoteLocked { lock, .. }) = exchange.events.first().copied() else { return };
+    let release = number.is_multiple_of(2);
+    exchange.send(if release { Command::ReleaseQuote { account, lock } } else { Command::UseQuote { account, lock } });
+    assert!(!matches!(exchange.events.first(), Some(Event::Rejected(_))), "{:?}", exchange.events);
+}
+
 /// A provider's latency rises and falls, and its asks move.
 fn measured_anew(exchange: &mut Exchange, bid: NewOrder, number: u64) {
     exchange.place(bid);
@@ -442,6 +456,7 @@ fn measured_anew(exchange: &mut Exchange, bid: NewOrder, number: u64) {
         first_token_ms: Some(if number % 4_000 < 2_000 { 10 } else { 9_000 }),
         throughput_tps: None,
         outcome: Outcome::Completed,
+        tokens: Tokens::default(),
         last: true,
     }));
 }

@@ -62,6 +62,17 @@ mod mirror {
         SetKeyLimits { account: AccountId, key: KeyId, limits: KeyLimits },
         SetGuardRail { account: AccountId, window: u8, limit: Option<Amount> },
         ResetGuardRails { account: AccountId },
+        SendPayout { payout: PayoutId },
+        LockQuote(NewOrder),
+        UseQuote { account: AccountId, lock: OrderId },
+        ReleaseQuote { account: AccountId, lock: OrderId },
+        PlaceChosen { order: NewOrder, providers: Providers },
+    }
+
+    #[derive(Debug, SchemaRead, SchemaWrite)]
+    pub(super) enum Providers {
+        Only(Vec<AccountId>),
+        Except(Vec<AccountId>),
     }
 
     #[derive(Debug, SchemaRead, SchemaWrite)]
@@ -115,12 +126,20 @@ mod mirror {
     }
 
     #[derive(Debug, SchemaRead, SchemaWrite)]
+    pub(super) struct Tokens {
+        input: u32,
+        cached_input: u32,
+        output: u32,
+    }
+
+    #[derive(Debug, SchemaRead, SchemaWrite)]
     pub(super) struct DeliveryReport {
         contract: ContractId,
         quantity: Quantity,
         first_token_ms: Option<u32>,
         throughput_tps: Option<u32>,
         outcome: Outcome,
+        tokens: Tokens,
         last: bool,
     }
 
@@ -230,5 +249,5 @@ fn wincode_reads_every_golden_command_as_the_same_and_writes_the_same_bytes() {
         assert_eq!(format!("{theirs:?}"), format!("{ours:?}"));
         assert_eq!(wincode::serialize(&theirs).unwrap(), bytes, "{ours:?}");
     }
-    assert_eq!(golden.lines().count(), 24, "all commands were seen, orders of both sides");
+    assert_eq!(golden.lines().count(), 29, "all commands were seen, orders of both sides");
 }

@@ -1,11 +1,21 @@
 //! What request handlers share: the way in, the views, and what is kept in memory.
 
+use crate::api::accounts::Unclaimed;
+use crate::auth::Gate;
 use crate::catalog::Catalog;
+use crate::connections::Connections;
 use crate::error::ApiError;
+use crate::idempotency::Idempotency;
 use crate::identity::Identity;
-use crate::inference::{Calls, Upstream};
+use crate::inference::{Calls, ProviderTimes, Tries, Upstream};
+use crate::limiter::Limiter;
+use crate::stream::Hub;
+use crate::traffic::Traffic;
+use axum::http::HeaderValue;
 use gollem_engine::{Command, Engine, Event, StateHash};
-use gollem_projections::{View, Views};
+use gollem_journal::HeadSigner;
+use gollem_projections::kafka::PublisherView;
+use gollem_projections::{Reader, View};
 use gollem_sequencer::{Ack, FollowerView, Ingress, Status, SubmitError};
 use hdrhistogram::Histogram;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,8 +34,19 @@ pub struct App {
     pub(crate) ingress: Ingress,
     pub(crate) status: Status,
     pub(crate) follower: FollowerView,
+    /// Signs receipts, if there is a key.
+    pub(crate) signer: Option<Arc<HeadSigner>>,
     pub(crate) view: View,
+    /// How far publishing to Kafka is, if anything is published.
+    pub(crate) publisher: Option<PublisherView>,
     pub(crate) identity: Identity,
+    pub(crate) unclaimed: Unclaimed,
+    pub(crate) idempotency: Idempotency,
+    pub(crate) gate: Gate,
+    pub(crate) connections: Arc<Connections>,
+    /// Web pages that may call from a browser.
+    pub(crate) cors_origins: Vec<HeaderValue>,
+    pub(crate) limiter: Arc<Limiter>,
     pub(crate) catalog: Catalog,
     pub(crate) upstream: Upstream,
     pub(crate) dev: bool,
@@ -35,12 +56,27 @@ pub struct App {
     /// How long a stop waits for requests before it cuts them short.
     pub(crate) drain_patience: Duration,
     pub(crate) overhead_us: Mutex<Histogram<u64>>,
+    /// What sockets share.
+    pub(crate) stream: Arc<Hub>,
+    /// Requests so far.
+    pub(crate) traffic: Arc<Traffic>,
+    pub(crate) provider_times: ProviderTimes,
+    pub(crate) tries: Tries,
 }
 
 impl App {
     /// Sends a command and waits until it is durable. A refusal is an error here.
     pub(crate) async fn execute(&self, command: Command) -> Result<Ack, ApiError> {
         accepted(self.ingress.execute(command).await?)
+    }
+
+    /// Sends a command at once; what it did is there when it is durable, and it is done whether or not that is awaited.
+    pub(crate) fn submit(
+        &self,
+        command: Command,
+    ) -> Result<impl Future<Output = Result<Ack, ApiError>> + use<>, ApiError> {
+        let pending = self.ingress.submit(command)?;
+        Ok(async move { accepted(pending.await?) })
     }
 
     /// [`App::execute`] for a command that must not be lost to a moment's overload, such as a settlement.
@@ -56,13 +92,20 @@ impl App {
         }
     }
 
-    /// The views, once they reflect everything that was durable when the question came: a caller always reads
-    /// its own writes.
-    pub(crate) async fn fresh_view(&self) -> Result<&Views, ApiError> {
-        if self.view.reached(self.status.durable_seq(), VIEW_PATIENCE).await {
-            return Ok(&self.view.store);
+    /// The views at one position: one that reflects input `after` and everything that was durable when the question came,
+    /// so that a caller always reads its own writes.
+    pub(crate) async fn reader(&self, after: u64) -> Result<Reader<'_>, ApiError> {
+        if self.view.is_stopped() {
+            let message = "the views stand still until a restart; the log says why";
+            return Err(ApiError::unavailable("view_stopped", message));
         }
-        Err(ApiError::unavailable("view_behind", "this view is behind the journal and catching up; retry later"))
+        let wanted = after.max(self.status.durable_seq());
+        if self.view.reached(wanted, VIEW_PATIENCE).await {
+            return Ok(self.view.store.read()?);
+        }
+        let at = self.view.watermark();
+        let message = format!("the views are at input {at} and must reach {wanted}: they are catching up; retry later");
+        Err(ApiError::unavailable("view_behind", message))
     }
 
     /// Records the time the gateway itself added to one call, in microseconds.
@@ -86,8 +129,17 @@ impl App {
     /// # Errors
     /// When the exchange does not answer.
     pub async fn audit(&self) -> Result<(u64, i128, StateHash), ApiError> {
-        let question = |engine: &Engine| (engine.last_seq(), engine.ledger_sum(), engine.state_hash());
-        let answer = self.ingress.inspect(question).await?;
+        let (seq, (sum, hash)) = self.inspect(|engine| (engine.ledger_sum(), engine.state_hash())).await?;
+        Ok((seq, sum, hash))
+    }
+
+    /// The answer of the live engine and the last input that it reflects, once that is durable. The matcher waits for the
+    /// question, which must be a short one.
+    pub(crate) async fn inspect<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Engine) -> T + Send + 'static,
+    ) -> Result<(u64, T), ApiError> {
+        let answer = self.ingress.inspect(|engine: &Engine| (engine.last_seq(), question(engine))).await?;
         // What was inspected may still be on its way to disk.
         if !self.view.reached(answer.0, VIEW_PATIENCE).await {
             return Err(ApiError::unavailable("unavailable", "the journal did not confirm this state in time"));

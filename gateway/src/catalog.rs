@@ -40,11 +40,6 @@ impl Catalog {
         self.read().by_id.get(&id).map(|row| row.spec.symbol.as_str().to_owned()).unwrap_or_default()
     }
 
-    /// All of them in the order of their numbers.
-    pub(crate) fn all(&self) -> Vec<Arc<InstrumentRow>> {
-        self.read().by_id.values().cloned().collect()
-    }
-
     fn read(&self) -> RwLockReadGuard<'_, Listed> {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }

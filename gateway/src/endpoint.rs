@@ -16,8 +16,8 @@ pub(crate) fn check(endpoint: &str, dev: bool) -> Result<String, String> {
         return Err(format!("endpoint may have at most {ENDPOINT_BYTES_MAX} bytes"));
     }
     let url = Url::parse(endpoint).map_err(|error| format!("endpoint is no URL: {error}"))?;
-    if url.scheme() != "http" {
-        return Err("endpoint must start with http:// (https is not offered yet)".into());
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err("endpoint must start with https:// or http://".into());
     }
     if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
         return Err("endpoint may have no user, password, query or fragment".into());
@@ -101,6 +101,8 @@ mod tests {
         }
         assert_eq!(check("http://8.8.8.8:9000/v1/", false).as_deref(), Ok("http://8.8.8.8:9000/v1"));
         assert!(check("http://models.example/v1", false).is_ok());
+        assert!(check("https://models.example/v1", false).is_ok());
+        assert!(check("https://10.0.0.1/v1", false).is_err());
     }
 
     #[test]

@@ -6,8 +6,11 @@ use axum::response::{IntoResponse, Response};
 use gollem_engine::limits::{
     BAND_BPS_MAX, CONTRACT_TTL_NS_MAX, FEE_BPS_MAX, LEVELS_MAX, QUANTITY_MAX, REBATE_BPS_MAX, TOLERANCE_BPS_MAX,
 };
-use gollem_engine::{Amount, Breaker, InstrumentField, InstrumentState, KeyLimit, Miss, RejectReason};
+use gollem_engine::{
+    Amount, Breaker, CloseReason, InstrumentField, InstrumentState, KeyLimit, Miss, OrderId, RejectReason,
+};
 use gollem_projections::StoreError;
+use gollem_projections::words::{credits, credits_per_unit, miss_code};
 use gollem_sequencer::SubmitError;
 use serde_json::json;
 
@@ -24,6 +27,8 @@ pub struct ApiError {
     pub message: String,
     /// The field or header at fault.
     pub param: Option<String>,
+    /// Seconds after which a 429 or 503 may be tried again.
+    pub retry_after_s: u64,
 }
 
 const INVALID: &str = "invalid_request_error";
@@ -32,7 +37,7 @@ const SERVER: &str = "server_error";
 impl ApiError {
     /// An error without a field.
     pub fn new(status: StatusCode, kind: &'static str, code: &'static str, message: impl Into<String>) -> ApiError {
-        ApiError { status, kind, code, message: message.into(), param: None }
+        ApiError { status, kind, code, message: message.into(), param: None, retry_after_s: 1 }
     }
 
     /// 400: a field has a value that it may not have.
@@ -77,6 +82,22 @@ impl ApiError {
         ApiError::conflict(None, "own_ask", message)
     }
 
+    /// 409: the call was made before; what it answered is kept nowhere.
+    pub(crate) fn call_repeated(order: OrderId) -> ApiError {
+        let message = format!(
+            "a call with this Idempotency-Key was made before, by the order ord_{}; answers to calls are not kept: look at \
+             GET /v1/fills for what came of it, and use a new key for a new call",
+            order.0
+        );
+        ApiError::conflict(Some("Idempotency-Key"), "call_repeated", message)
+    }
+
+    /// 409: a contract that can still be drawn on has no receipt.
+    pub(crate) fn not_settled() -> ApiError {
+        let message = "this contract is still open: its receipt is there when it is settled or has expired";
+        ApiError::conflict(Some("contract"), "not_settled", message)
+    }
+
     /// 502: the matched provider did not deliver.
     pub fn provider_failed(message: impl Into<String>) -> ApiError {
         ApiError::new(StatusCode::BAD_GATEWAY, SERVER, "provider_failed", message)
@@ -86,6 +107,12 @@ impl ApiError {
     pub fn internal(error: &dyn std::fmt::Display) -> ApiError {
         tracing::error!(%error, "internal error");
         ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, SERVER, "internal_error", "something broke on our side")
+    }
+
+    /// 499: the client left; nobody reads it.
+    pub(crate) fn client_left() -> ApiError {
+        let status = StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST);
+        ApiError::new(status, INVALID, "client_left", "the client left")
     }
 
     /// The same error for a caller who gave the field under another name.
@@ -108,8 +135,10 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let mut response = (self.status, axum::Json(self.body())).into_response();
         if self.status == StatusCode::SERVICE_UNAVAILABLE || self.status == StatusCode::TOO_MANY_REQUESTS {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(self.retry_after_s));
         }
+        // For who tells it in another API's words.
+        response.extensions_mut().insert(self);
         response
     }
 }
@@ -134,13 +163,36 @@ impl From<StoreError> for ApiError {
 
 impl From<sqlx::Error> for ApiError {
     fn from(error: sqlx::Error) -> ApiError {
+        if is_outage(&error) {
+            tracing::error!(%error, "the identity store does not answer");
+            let message = "the store of accounts and keys does not answer now; retry later";
+            return ApiError::unavailable("identity_unavailable", message);
+        }
         ApiError::internal(&error)
     }
 }
 
+/// Whether a failure is the database's state, not a statement of ours: away, overloaded, out of space, read-only.
+fn is_outage(error: &sqlx::Error) -> bool {
+    let sqlx::Error::Database(said) = error else {
+        use sqlx::Error::{BeginFailed, Io, PoolClosed, PoolTimedOut, Protocol, Tls, WorkerCrashed};
+        return matches!(error, BeginFailed | Io(_) | PoolClosed | PoolTimedOut | Protocol(_) | Tls(_) | WorkerCrashed);
+    };
+    is_outage_code(&said.code().unwrap_or_default())
+}
+
+fn is_outage_code(code: &str) -> bool {
+    // SQLite's primary codes, in the low byte: busy, locked, read-only, I/O error, full, cannot open.
+    let sqlite =
+        code.len() < 5 && code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 5 | 6 | 8 | 10 | 13 | 14));
+    // PostgreSQL's classes: connection, resources, operator's intervention, system; and a read-only server.
+    let classes = ["08", "53", "57", "58"];
+    let postgres = code.len() == 5 && (code == "25006" || code.get(..2).is_some_and(|class| classes.contains(&class)));
+    sqlite || postgres
+}
+
 impl From<RejectReason> for ApiError {
     fn from(reason: RejectReason) -> ApiError {
-        use crate::money::{credits, credits_per_unit};
         let too_many = |what: &str, max: u32| {
             ApiError::new(StatusCode::TOO_MANY_REQUESTS, INVALID, "too_many", format!("at most {max} {what}"))
         };
@@ -282,6 +334,26 @@ impl From<RejectReason> for ApiError {
             RejectReason::LimitOutOfRange { max } => {
                 ApiError::invalid("limit", format!("a limit must be between 0 and {} credits", credits(max)))
             }
+            RejectReason::PayoutAlreadySent => {
+                ApiError::conflict(Some("payout"), "payout_already_sent", "this payout was marked as sent before")
+            }
+            RejectReason::NotLockable => {
+                ApiError::invalid("order", "only an immediate bid for all of its units from one ask locks a quote")
+            }
+            RejectReason::NotChoosy => {
+                ApiError::invalid("order", "only an immediate bid for all of its units from one ask chooses providers")
+            }
+            RejectReason::TooManyProviders { max } => {
+                ApiError::invalid("provider", format!("provider may name at most {max} providers"))
+            }
+            RejectReason::TooManyLocks { max } => too_many("locked quotes", max),
+            RejectReason::NothingToLock { reason: CloseReason::Unfilled(miss) } => miss.into(),
+            RejectReason::NothingToLock { .. } => ApiError::own_ask(),
+            RejectReason::UnknownLock => {
+                let message =
+                    "no open lock of yours has this id: it was used, if there is an order of it, or has ended";
+                ApiError::not_found("lock", "lock_not_found", message)
+            }
             RejectReason::KeyNotNumbered => ApiError::invalid("key", "this key takes no spending limits"),
         }
     }
@@ -308,7 +380,6 @@ fn suspended(breaker: Breaker) -> ApiError {
 }
 
 fn spending_limit(which: &str, max: Amount, committed: Amount) -> ApiError {
-    use crate::money::credits;
     let (max, committed) = (credits(max), credits(committed));
     let message = format!("{which} is {max} credits and {committed} are spent or reserved; this would exceed it");
     ApiError::quota("spending_limit", message)
@@ -347,16 +418,6 @@ fn invalid_instrument(field: InstrumentField) -> ApiError {
     ApiError::invalid(param, format!("{param} {rule}"))
 }
 
-/// The stable code of what a call lacked in the market.
-pub(crate) fn miss_code(miss: Miss) -> &'static str {
-    match miss {
-        Miss::EmptyBook => "no_ask",
-        Miss::Price => "no_ask_at_price",
-        Miss::Constraints => "no_ask_within_limits",
-        Miss::Capacity => "no_ask_with_capacity",
-    }
-}
-
 impl From<Miss> for ApiError {
     fn from(miss: Miss) -> ApiError {
         let message = match miss {
@@ -366,5 +427,31 @@ impl From<Miss> for ApiError {
             Miss::Capacity => "the providers within the limits have too little capacity left for this request",
         };
         ApiError::unavailable(miss_code(miss), message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_without_space_or_a_connection_is_an_outage_and_a_mistake_is_not() {
+        for error in [sqlx::Error::PoolTimedOut, sqlx::Error::PoolClosed, sqlx::Error::Io(std::io::Error::other("x"))] {
+            assert_eq!(ApiError::from(error).code, "identity_unavailable");
+        }
+        assert_eq!(ApiError::from(sqlx::Error::RowNotFound).status, StatusCode::INTERNAL_SERVER_ERROR);
+        // SQLite: busy, read-only, a failed write, full; a broken constraint. PostgreSQL: down, full, read-only; syntax.
+        for (code, outage) in
+            [("5", true), ("8", true), ("778", true), ("13", true), ("2067", false), ("1", false)].into_iter().chain([
+                ("57P01", true),
+                ("53100", true),
+                ("08006", true),
+                ("25006", true),
+                ("42601", false),
+                ("23505", false),
+            ])
+        {
+            assert_eq!(is_outage_code(code), outage, "{code}");
+        }
     }
 }

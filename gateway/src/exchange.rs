@@ -3,28 +3,44 @@
 //! ```text
 //! DATA/journal/      the truth, with snapshots of the state and signed tree heads
 //! DATA/views/        rebuilt from the journal when deleted
-//! DATA/identity.db   who stands behind an account number
+//! DATA/identity.db   who stands behind an account number, unless that is in PostgreSQL
+//! DATA/session.key   signs the tokens of people's sessions
 //! ```
+//!
+//! Opening waits for the journal only: views catch up, and Kafka is published to, while the exchange serves.
 
+use crate::api::accounts::Unclaimed;
 use crate::app::App;
+use crate::auth::Gate;
 use crate::catalog::Catalog;
-use crate::identity::{Caller, Identity};
-use crate::inference::{Calls, Upstream};
+use crate::connections::Connections;
+use crate::idempotency::Idempotency;
+use crate::identity::{Credential, Identity, NewKey, unix_seconds};
+use crate::inference::{Calls, ProviderTimes, Tokenizer, Tries, Upstream};
 use crate::keys::{ApiKey, Scopes};
-use gollem_engine::{Amount, Event, StateHash};
+use crate::limiter::{Limiter, LimiterOptions};
+use crate::secret::{SecretError, secret};
+use crate::stream::{Hub, MarketData, SocketLimits};
+use crate::traffic::Traffic;
+use axum::http::HeaderValue;
+use gollem_engine::{Amount, Engine, InstrumentId, InstrumentSpec, InstrumentState, StateHash};
 use gollem_journal::{Archive, ArchiveError, FileStorage, HeadSigner, KeyFileError, Storage, key_is_outside};
-use gollem_projections::{Fold, Projector, StoreError, Views};
+use gollem_projections::kafka::{Publisher, PublisherOptions, PublisherView};
+use gollem_projections::{InstrumentRow, Projector, StoreError, Views};
 use gollem_sequencer::{
-    Archiver, ArchiverOptions, Feed, Follower, FollowerOptions, Found, Heads, Health, Observer, Options, Pinning,
-    Sequencer, StartError, StopError,
+    Archiver, ArchiverOptions, Feed, Follower, FollowerOptions, Found, Heads, Health, Options, Pinning, Sequencer,
+    StartError, StopError, SubmitError, Witness,
 };
 use hdrhistogram::Histogram;
+use ipnet::IpNet;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 /// Batches that may wait for the views.
 const FEED_BATCHES_MAX: usize = 1_024;
+/// Batches that may wait for the publisher, whose broker may be away for hours: then they only take memory.
+const PUBLISHER_BATCHES_MAX: usize = 32;
 /// Inputs that may wait beyond that, before the views have to read the journal instead.
 const FEED_BACKLOG_INPUTS_MAX: usize = 500_000;
 /// Longest overhead told apart, in microseconds.
@@ -32,18 +48,31 @@ const OVERHEAD_US_MAX: u64 = 60_000_000;
 /// How long calls that were cut short may take to settle.
 const SETTLE_PATIENCE: Duration = Duration::from_secs(5);
 
+/// Inputs that may wait for the publisher, before it has to read the journal instead: it is there to lag.
+const PUBLISHER_BACKLOG_INPUTS_MAX: usize = 20_000;
 /// How often a broken pipeline is looked for.
 const HEALTH_PAUSE: Duration = Duration::from_millis(100);
+/// How often it is written down when keys were last used.
+const KEY_USES_PAUSE: Duration = Duration::from_secs(60);
 /// The name under which tree heads are signed.
 const TREE_NAME: &str = "gollem/journal";
 
-/// How tree heads are signed.
+/// How tree heads and receipts are signed.
 #[derive(Clone, Debug)]
 pub struct TreeKey {
     /// The file that holds the key, outside of the data folder; created when missing.
     pub path: PathBuf,
     /// At most so often a head is signed.
     pub every: Duration,
+}
+
+/// Where everything that happens is published.
+#[derive(Clone, Debug)]
+pub struct Kafka {
+    /// Brokers to begin with: `HOST:PORT`, several with commas.
+    pub brokers: String,
+    /// Copies of each topic that is created.
+    pub replication: i32,
 }
 
 /// How to open an exchange.
@@ -55,6 +84,10 @@ pub struct ExchangeOptions {
     pub dev: bool,
     /// Where the matcher thread runs.
     pub pinning: Pinning,
+    /// How long the matcher looks for commands before it sleeps.
+    pub spin: Duration,
+    /// Who, besides the local disk, has to confirm what happens before anything of it leaves.
+    pub witnesses: Vec<Witness>,
     /// How the journal is laid out.
     pub journal: gollem_journal::Options,
     /// Bytes of journal between two snapshots, at the least.
@@ -65,10 +98,24 @@ pub struct ExchangeOptions {
     pub archive: Option<String>,
     /// Whether archived segments that nobody needs are dropped here.
     pub drop_archived: bool,
+    /// Publishes everything that happens, if there is a broker for it.
+    pub kafka: Option<Kafka>,
+    /// How much callers may ask.
+    pub limits: LimiterOptions,
+    /// Proxies that are believed when they say where a request comes from.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Connections that one address may have open; 0 for any number.
+    pub connections_per_address: u32,
+    /// Origins of web pages that may call from a browser.
+    pub cors_origins: Vec<HeaderValue>,
     /// How long a client may take nothing of what it is sent before it counts as gone.
     pub client_patience: Duration,
     /// How long a stop waits for requests in flight before it cuts them short.
     pub drain_patience: Duration,
+    /// How many WebSockets there may be.
+    pub sockets: SocketLimits,
+    /// How often a WebSocket's client is asked for a sign of life.
+    pub ping_every: Duration,
 }
 
 impl ExchangeOptions {
@@ -79,13 +126,22 @@ impl ExchangeOptions {
             data,
             dev: false,
             pinning: Pinning::Auto,
+            spin: Duration::ZERO,
+            witnesses: Vec::new(),
             journal: gollem_journal::Options::default(),
             snapshot_every_bytes: FollowerOptions::default().snapshot_every_bytes,
             tree_key: None,
             archive: None,
             drop_archived: false,
+            kafka: None,
+            limits: LimiterOptions::default(),
+            trusted_proxies: Vec::new(),
+            connections_per_address: 1_000,
+            cors_origins: Vec::new(),
             client_patience,
             drain_patience,
+            sockets: SocketLimits::default(),
+            ping_every: Duration::from_secs(20),
         }
     }
 }
@@ -125,14 +181,28 @@ pub enum OpenError {
     /// The identity store cannot be opened.
     #[error("identity store: {0}")]
     Identity(#[from] sqlx::Error),
+    /// What admission needs cannot be made.
+    #[error("{0}")]
+    Gate(String),
     /// No randomness for the first key.
     #[error("no random source for the first admin key: {0}")]
     Random(#[from] getrandom::Error),
+    /// The pipeline stopped as soon as it had begun: its log says why.
+    #[error("the pipeline does not answer: {0}")]
+    Silent(#[from] SubmitError),
     /// A histogram of three digits could not be made.
     #[error(transparent)]
     Histogram(#[from] hdrhistogram::CreationError),
+    /// Connections with TLS to providers are not possible.
+    #[error("TLS: {0}")]
+    Tls(#[from] rustls::Error),
+    /// A secret cannot be read.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
     /// The given admin key has not the form of one.
-    #[error("GOLLEM_ADMIN_KEY must be sk-gollem-<12 alphanumerics>-<48 alphanumerics>, and no other account's key")]
+    #[error(
+        "GOLLEM_ADMIN_KEY must be sk-gollem-<12 alphanumerics>-<48 alphanumerics>, and neither an account's key nor a revoked one"
+    )]
     AdminKey,
 }
 
@@ -142,6 +212,8 @@ pub struct Exchange {
     app: Arc<App>,
     sequencer: Sequencer,
     projector: Projector,
+    market_data: MarketData,
+    publisher: Option<Publisher>,
     follower: Follower,
     archiver: Option<Archiver>,
     new_admin_key: Option<ApiKey>,
@@ -173,34 +245,78 @@ impl Exchange {
         FileStorage::new(&options.data).create_dir().map_err(folder)?;
         let journal_dir = options.data.join("journal");
         let views = Arc::new(Views::open(&options.data.join("views"))?);
-        let identity = Identity::open(&options.data.join("identity.db")).await?;
+        let identity = match secret("DATABASE_URL")? {
+            Some(url) => Identity::connect(&url).await?,
+            None => Identity::open(&options.data.join("identity.db")).await?,
+        };
+        let founded = identity.keys_of(None).is_empty();
+        let session_key = options.data.join("session.key");
+        let gate = Gate::open(&session_key, options.trusted_proxies.clone(), founded).map_err(OpenError::Gate)?;
         let new_admin_key = ensure_admin(&identity).await?;
         let (feed, feed_reader) = Feed::new(FEED_BATCHES_MAX, FEED_BACKLOG_INPUTS_MAX);
+        let (published, published_reader) = Feed::new(PUBLISHER_BATCHES_MAX, PUBLISHER_BACKLOG_INPUTS_MAX);
+        let feed = if options.kafka.is_some() { feed.with(published) } else { feed };
+        let (told, told_reader) = Feed::new(FEED_BATCHES_MAX, FEED_BACKLOG_INPUTS_MAX);
+        let feed = feed.with(told);
         let heads = heads(options)?;
-        let pipeline =
-            Options { pinning: options.pinning, journal: options.journal, ..Options::new(journal_dir.clone()) };
-        let sequencer = recover(&pipeline, &views, feed)?;
+        let signer = heads.as_ref().map(|heads| Arc::clone(&heads.signer));
+        let pipeline = Options {
+            pinning: options.pinning,
+            spin: options.spin,
+            witnesses: options.witnesses.clone(),
+            journal: options.journal,
+            ..Options::new(journal_dir.clone())
+        };
+        // The views catch up by themselves while the exchange serves; what they have seen must be in the journal.
+        let sequencer = Sequencer::start(&pipeline, views.watermark()?, Some(feed), None)?;
         let status = sequencer.status();
-        let catalog = Catalog::new(views.instruments()?);
+        let instruments = sequencer.ingress().inspect(listed).await?;
+        let symbols = instruments.iter().map(|row| row.spec.symbol).collect();
+        let catalog = Catalog::new(instruments);
         let following = FollowerOptions { snapshot_every_bytes: options.snapshot_every_bytes, heads };
         let follower = Follower::start(&journal_dir, following, status.clone()).map_err(OpenError::Background)?;
-        let archiver = start_archiver(options, &journal_dir, &views)?;
+        let publisher = match &options.kafka {
+            Some(Kafka { brokers, replication }) => {
+                let to = PublisherOptions { brokers: brokers.clone(), replication: *replication, symbols };
+                let publisher = Publisher::start(to, published_reader, status.clone(), &journal_dir);
+                Some(publisher.map_err(OpenError::Background)?)
+            }
+            None => None,
+        };
+        let publisher_view = publisher.as_ref().map(Publisher::view);
+        let archiver = start_archiver(options, &journal_dir, &views, publisher_view.clone())?;
+        let socket_options = (options.sockets, options.ping_every);
+        let (stream, market_data) = Hub::start(&views, told_reader, status.clone(), &journal_dir, socket_options)?;
         let projector = Projector::start(views, feed_reader, status.clone(), journal_dir)?;
         let app = Arc::new(App {
             ingress: sequencer.ingress(),
             status,
             follower: follower.view(),
+            signer,
             view: projector.view(),
+            publisher: publisher_view,
             identity,
+            unclaimed: Unclaimed::default(),
+            idempotency: Idempotency::default(),
+            gate,
+            connections: Connections::new(options.connections_per_address, options.trusted_proxies.clone()),
+            cors_origins: options.cors_origins.clone(),
+            limiter: Limiter::new(options.limits),
             catalog,
-            upstream: Upstream::new(options.dev),
+            upstream: Upstream::new(options.dev)?,
             dev: options.dev,
             calls: Calls::new(),
             client_patience: options.client_patience,
             drain_patience: options.drain_patience,
             overhead_us: Mutex::new(Histogram::new_with_max(OVERHEAD_US_MAX, 3)?),
+            stream,
+            traffic: Arc::new(Traffic::new()?),
+            provider_times: ProviderTimes::default(),
+            tries: Tries::default(),
         });
-        Ok(Exchange { app, sequencer, projector, follower, archiver, new_admin_key })
+        tokio::spawn(note_key_uses(Arc::downgrade(&app)));
+        tokio::task::spawn_blocking(Tokenizer::warm_up);
+        Ok(Exchange { app, sequencer, projector, market_data, publisher, follower, archiver, new_admin_key })
     }
 
     /// What request handlers share.
@@ -238,6 +354,10 @@ impl Exchange {
         }
         let stopped = self.sequencer.stop();
         self.projector.join();
+        self.market_data.join();
+        if let Some(publisher) = self.publisher {
+            publisher.stop();
+        }
         self.follower.stop();
         if let Some(archiver) = self.archiver {
             archiver.stop();
@@ -255,28 +375,13 @@ impl Exchange {
     }
 }
 
-/// Starts the pipeline, folding what the views have not seen while the journal is read anyway.
-fn recover(pipeline: &Options, views: &Views, feed: Feed) -> Result<Sequencer, OpenError> {
-    let mut fold = Fold::new(views)?;
-    let mut failed = None;
-    let witnessed = fold.watermark();
-    let mut tell = |seq, at, events: &[Event]| {
-        if failed.is_none() {
-            failed = fold.apply(seq, at, events).err();
-        }
+/// The instruments as they are.
+fn listed(engine: &Engine) -> Vec<InstrumentRow> {
+    let row = |(id, spec): (InstrumentId, &InstrumentSpec)| {
+        let state = engine.instrument_state(id).unwrap_or(InstrumentState::Open);
+        InstrumentRow { id, spec: *spec, state }
     };
-    let observer = Observer { after: witnessed, tell: &mut tell };
-    let sequencer = Sequencer::start(pipeline, witnessed, Some(feed), Some(observer))?;
-    match failed.map_or_else(|| fold.flush(), Err) {
-        Ok(()) => Ok(sequencer),
-        Err(error) => {
-            // The journal is sound; close it as such.
-            if let Err(error) = sequencer.stop() {
-                tracing::error!(%error, "the journal did not close cleanly");
-            }
-            Err(error.into())
-        }
-    }
+    engine.instruments().map(row).collect()
 }
 
 /// Starts copying closed segments, if there is an archive for them.
@@ -284,13 +389,17 @@ fn start_archiver(
     options: &ExchangeOptions,
     journal_dir: &Path,
     views: &Arc<Views>,
+    publisher: Option<PublisherView>,
 ) -> Result<Option<Archiver>, OpenError> {
     let Some(url) = &options.archive else {
         return Ok(None);
     };
     let archiving = ArchiverOptions { archive: Archive::open(url)?, drop_archived: options.drop_archived };
     let views = Arc::clone(views);
-    let passed = move || views.watermark().unwrap_or(0);
+    let passed = move || {
+        let published = publisher.as_ref().map_or(u64::MAX, PublisherView::passed);
+        views.watermark().unwrap_or(0).min(published)
+    };
     let archiver = Archiver::start(journal_dir, archiving, Box::new(passed)).map_err(OpenError::Background)?;
     Ok(Some(archiver))
 }
@@ -307,18 +416,34 @@ fn heads(options: &ExchangeOptions) -> Result<Option<Heads>, OpenError> {
     if let Some(parent) = path.parent() {
         std::fs::create_dir_all(parent).map_err(folder)?;
     }
-    Ok(Some(Heads { signer: HeadSigner::load_or_create(path, TREE_NAME)?, every: *every }))
+    let signer = Arc::new(HeadSigner::load_or_create(path, TREE_NAME)?);
+    Ok(Some(Heads { signer, every: *every }))
+}
+
+/// Writes down now and then when keys were last used, as long as there is an exchange.
+async fn note_key_uses(app: Weak<App>) {
+    loop {
+        tokio::time::sleep(KEY_USES_PAUSE).await;
+        let Some(app) = app.upgrade() else { return };
+        if let Err(error) = app.identity.note_uses().await {
+            tracing::warn!(%error, "when keys were last used could not be noted");
+        }
+    }
 }
 
 /// Makes the operator's first key, or takes the one given in the environment.
 async fn ensure_admin(identity: &Identity) -> Result<Option<ApiKey>, OpenError> {
-    let caller = Caller { account: None, scopes: Scopes::ADMIN };
-    if let Ok(given) = std::env::var("GOLLEM_ADMIN_KEY") {
+    let add = async |key: &ApiKey, name: &str| {
+        let set = NewKey::unbounded(name, Scopes::ADMIN);
+        identity.add_key(None, key.public(), Credential::of(key), set).await
+    };
+    if let Some(given) = secret("GOLLEM_ADMIN_KEY")? {
         let key = ApiKey::parse(&given).ok_or(OpenError::AdminKey)?;
-        match identity.authenticate(&given) {
-            Some(known) if known.scopes.intersects(Scopes::ADMIN) => {}
+        match identity.key(key.public()) {
+            Some(known)
+                if known.account.is_none() && known.has_secret(&key, unix_seconds()) && known.revoked_at.is_none() => {}
             Some(_) => return Err(OpenError::AdminKey),
-            None => identity.add_key(&key, caller).await?,
+            None => drop(add(&key, "GOLLEM_ADMIN_KEY").await?),
         }
         return Ok(None);
     }
@@ -326,6 +451,6 @@ async fn ensure_admin(identity: &Identity) -> Result<Option<ApiKey>, OpenError> 
         return Ok(None);
     }
     let key = ApiKey::generate()?;
-    identity.add_key(&key, caller).await?;
+    add(&key, "first").await?;
     Ok(Some(key))
 }

@@ -1,11 +1,9 @@
 //! API keys: `sk-gollem-<12 public>-<48 secret>`, both random alphanumerics.
 //!
-//! 48 alphanumerics carry 285 bits, so a fast hash of the secret is enough; comparison takes constant time. A key is
-//! shown once, when it is made.
+//! 48 alphanumerics carry 285 bits, so a fast hash of the secret is enough. A key is shown once, when it is made.
 
 use sha2::{Digest, Sha256};
 use std::fmt;
-use subtle::ConstantTimeEq;
 
 const PREFIX: &str = "sk-gollem-";
 const PUBLIC_CHARS: usize = 12;
@@ -21,13 +19,23 @@ impl Scopes {
     pub const READ: Scopes = Scopes(1);
     /// Buy: purchases, bids, inference.
     pub const TRADE: Scopes = Scopes(2);
-    /// Sell: asks, endpoint, payouts.
+    /// Sell: asks, endpoint.
     pub const PROVIDE: Scopes = Scopes(4);
     /// Run the exchange.
     pub const ADMIN: Scopes = Scopes(8);
+    /// Take earnings out. Only keys that are bound to addresses have it.
+    pub const WITHDRAW: Scopes = Scopes(16);
 
-    const NAMES: [(&'static str, Scopes); 4] =
-        [("read", Scopes::READ), ("trade", Scopes::TRADE), ("provide", Scopes::PROVIDE), ("admin", Scopes::ADMIN)];
+    /// Everything.
+    pub const ALL: Scopes = Scopes(31);
+
+    const NAMES: [(&'static str, Scopes); 5] = [
+        ("read", Scopes::READ),
+        ("trade", Scopes::TRADE),
+        ("provide", Scopes::PROVIDE),
+        ("withdraw", Scopes::WITHDRAW),
+        ("admin", Scopes::ADMIN),
+    ];
 
     /// The scope of that name.
     pub fn from_name(name: &str) -> Option<Scopes> {
@@ -44,8 +52,13 @@ impl Scopes {
         Scopes(self.0 | other.0)
     }
 
+    /// Whether everything in `other` is in this set, too.
+    pub const fn contains(self, other: Scopes) -> bool {
+        other.0 & !self.0 == 0
+    }
+
     /// Whether the sets share a permission.
-    pub fn intersects(self, other: Scopes) -> bool {
+    pub const fn intersects(self, other: Scopes) -> bool {
         self.0 & other.0 != 0
     }
 }
@@ -91,14 +104,27 @@ impl ApiKey {
         &self.public
     }
 
+    /// The part that may be shown, as it begins the whole key.
+    pub(crate) fn prefix_of(public: &str) -> String {
+        format!("{PREFIX}{public}")
+    }
+
+    /// The public part in a prefix.
+    pub(crate) fn public_in(prefix: &str) -> Option<&str> {
+        prefix.strip_prefix(PREFIX).filter(|public| public.len() == PUBLIC_CHARS)
+    }
+
     /// What is stored of the secret part.
     pub fn secret_hash(&self) -> [u8; 32] {
         Sha256::digest(self.secret.as_bytes()).into()
     }
 
-    /// Whether this key's secret has that hash, in constant time.
-    pub fn matches(&self, stored: &[u8; 32]) -> bool {
-        self.secret_hash().ct_eq(stored).into()
+    /// The same key with another secret.
+    ///
+    /// # Errors
+    /// When the random source fails.
+    pub(crate) fn renewed(public: &str) -> Result<ApiKey, getrandom::Error> {
+        Ok(ApiKey { public: public.to_owned(), secret: random(SECRET_CHARS)? })
     }
 }
 
@@ -123,8 +149,8 @@ mod tests {
         let key = ApiKey::generate().unwrap();
         let again = ApiKey::parse(&key.reveal()).unwrap();
         assert_eq!(again.public(), key.public());
-        assert!(again.matches(&key.secret_hash()));
-        assert!(!ApiKey::generate().unwrap().matches(&key.secret_hash()));
+        assert_eq!(again.secret_hash(), key.secret_hash());
+        assert_ne!(ApiKey::generate().unwrap().secret_hash(), key.secret_hash());
     }
 
     #[test]

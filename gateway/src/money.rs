@@ -1,4 +1,5 @@
-//! Money at the API's edge: decimal strings outside, whole atoms inside. The only place that knows both.
+//! Money as callers write it: decimal strings outside, whole atoms inside. How it is told is with the views
+//! ([`gollem_projections::words`]).
 
 use crate::error::ApiError;
 use gollem_engine::{Amount, Price};
@@ -8,16 +9,6 @@ use rust_decimal::Decimal;
 const CREDIT_DECIMALS: u32 = 8;
 /// Decimals of a US dollar that atoms can hold: a credit is $0.001.
 const DOLLAR_DECIMALS: u32 = CREDIT_DECIMALS + 3;
-
-/// An amount in credits, with all its decimals.
-pub(crate) fn credits(amount: Amount) -> String {
-    Decimal::from_i128_with_scale(amount.0.into(), CREDIT_DECIMALS).to_string()
-}
-
-/// A price in credits a unit, with all its decimals.
-pub(crate) fn credits_per_unit(price: Price) -> String {
-    Decimal::from_i128_with_scale(price.0.into(), CREDIT_DECIMALS).to_string()
-}
 
 /// Atoms in US dollars, for people.
 pub(crate) fn dollars(atoms: i128) -> Decimal {
@@ -31,6 +22,18 @@ pub(crate) fn dollars(atoms: i128) -> Decimal {
 pub(crate) fn parse_credits_per_unit(field: &'static str, text: &str) -> Result<Price, ApiError> {
     let atoms = parse(field, text, CREDIT_DECIMALS, "credits per unit")?;
     u64::try_from(atoms).map(Price).map_err(|_| ApiError::invalid(field, format!("{field} is too large")))
+}
+
+/// Reads a limit in credits, which may be 0.
+///
+/// # Errors
+/// 400 naming `field` when it is no decimal, below zero, or finer than 8 decimals.
+pub(crate) fn parse_credits(field: &'static str, text: &str) -> Result<Amount, ApiError> {
+    if Decimal::from_str_exact(text).is_ok_and(|value| value.is_zero()) {
+        return Ok(Amount::ZERO);
+    }
+    let atoms = parse(field, text, CREDIT_DECIMALS, "credits")?;
+    i64::try_from(atoms).map(Amount).map_err(|_| ApiError::invalid(field, format!("{field} is too large")))
 }
 
 /// Reads a price in US dollars a unit, rounded down to atoms: a limit never grows by rounding.
@@ -91,9 +94,11 @@ mod tests {
     fn prices_convert_exactly() {
         assert_eq!(parse_credits_per_unit("price", "0.00135").unwrap(), Price(135_000));
         assert_eq!(parse_credits_per_unit("price", "1").unwrap(), Price(100_000_000));
-        assert_eq!(credits_per_unit(Price(135_000)), "0.00135000");
         assert_eq!(parse_dollars_per_unit("x-max-price", "0.001").unwrap(), Price(100_000_000), "one credit");
         assert_eq!(parse_dollars_per_unit("x-max-price", "1.35e-6").unwrap(), Price(135_000));
+        assert_eq!(parse_credits("limit", "0.5").unwrap(), Amount(50_000_000));
+        assert_eq!(parse_credits("limit", "0").unwrap(), Amount::ZERO);
+        assert!(parse_credits("limit", "-1").is_err() && parse_credits("limit", "x").is_err());
         assert_eq!(parse_dollars("amount_usd", "10.00").unwrap(), Amount(1_000_000_000_000));
         assert_eq!(dollars(1_000_000_000_000).normalize().to_string(), "10");
     }

@@ -84,7 +84,7 @@ pub use tail::{Tail, TailStop};
 pub use tree::Tree;
 pub use tree_head::{
     HEADS_NAME, HeadLog, HeadLogError, HeadSigner, HeadsRead, KeyFileError, NOTE_BYTES_MAX as HEAD_NOTE_BYTES_MAX,
-    NoteError, TreeHead, VerifierKey, key_is_outside, read_heads, read_heads_in,
+    NoteError, TreeHead, VerifierKey, key_is_outside, read_heads, read_heads_in, statement_text,
 };
 pub use writer::{Durable, Room, Writer};
 

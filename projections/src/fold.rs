@@ -1,26 +1,66 @@
 //! Folding events into rows. Changes gather in memory, where many to the same row cost one write, and go to the
 //! store in one batch with the watermark.
+//!
+//! Invariant: rows depend on events and their positions only, never on how inputs were batched.
+//!
+//! | file | views |
+//! |---|---|
+//! | `orders` | orders and where they queue |
+//! | `market` | instruments, depth, trades, candles |
+//! | `money` | balances, transactions, policies, spending, payouts |
+//! | `contracts` | locked quotes, contracts, deliveries: usage, scorecards |
 
-use crate::rows::{InstrumentRow, LevelRow, OrderRow, OrderStatus, TransactionRow};
-use crate::store::{StoreError, Views, account_order_key, encode, family, level_key, transaction_key};
-use gollem_engine::{
-    AccountId, Amount, Balance, Event, InstrumentId, InstrumentSpec, InstrumentState, LedgerAccount, Order, OrderId,
-    Price, Quantity, Side, Timestamp, Trade, Transfer,
+mod contracts;
+mod market;
+mod money;
+mod orders;
+
+use crate::rows::{
+    CandleRow, ContractRow, InstrumentRow, LevelRow, LockRow, ModelDayRow, Movement, OrderRow, PayoutRow, PayoutStatus,
+    PoliciesRow, ScorecardRow, UsageRow,
 };
-use rocksdb::WriteBatch;
-use std::collections::{BTreeMap, btree_map};
+use crate::store::{Pending, StoreError, Views, family};
+use crate::table::Table;
+use gollem_engine::{Balance, Event, KeyLimits, Timestamp};
+pub use money::add as add_to_balance;
+pub(crate) use money::minute;
+use orders::Arrivals;
+pub(crate) use orders::effective;
+
+/// Where an event stands.
+#[derive(Clone, Copy, Debug, Default)]
+struct Position {
+    seq: u64,
+    index: u32,
+    at: Timestamp,
+}
 
 /// Changes not yet written.
 #[derive(Debug)]
 pub struct Fold<'a> {
     views: &'a Views,
-    watermark: u64,
+    pending: Pending<'a>,
+    /// Of the last input folded, and of the event being folded.
+    now: Position,
+    offset: Option<u64>,
     inputs: usize,
-    balances: BTreeMap<AccountId, Balance>,
-    orders: BTreeMap<OrderId, OrderRow>,
-    levels: BTreeMap<(InstrumentId, Side, Price), LevelRow>,
-    transactions: Vec<(AccountId, TransactionRow)>,
-    instruments: BTreeMap<InstrumentId, InstrumentRow>,
+    /// Ledger lines, which are written in the order of their keys: neighbours are inserted faster.
+    lines: Vec<([u8; 16], Movement)>,
+    balances: Table<4, Balance>,
+    policies: Table<4, PoliciesRow>,
+    key_limits: Table<8, KeyLimits>,
+    spending: Table<6, (u32, i128)>,
+    payouts: Table<12, PayoutRow>,
+    usage: Table<16, UsageRow>,
+    orders: Table<8, OrderRow>,
+    levels: Table<13, LevelRow>,
+    instruments: Table<4, InstrumentRow>,
+    contracts: Table<8, ContractRow>,
+    locks: Table<12, LockRow>,
+    candles: Table<16, CandleRow>,
+    scorecards: Table<8, ScorecardRow>,
+    model_days: Table<8, ModelDayRow>,
+    arrivals: Arrivals,
 }
 
 /// Inputs after which gathered changes are worth a write of their own.
@@ -34,190 +74,114 @@ impl<'a> Fold<'a> {
     pub fn new(views: &'a Views) -> Result<Fold<'a>, StoreError> {
         Ok(Fold {
             views,
-            watermark: views.watermark()?,
+            pending: Pending::new(views),
+            now: Position { seq: views.watermark()?, ..Position::default() },
+            offset: None,
             inputs: 0,
-            balances: BTreeMap::new(),
-            orders: BTreeMap::new(),
-            levels: BTreeMap::new(),
-            transactions: Vec::new(),
-            instruments: BTreeMap::new(),
+            lines: Vec::new(),
+            balances: Table::new(family::BALANCES),
+            policies: Table::new(family::POLICIES),
+            key_limits: Table::new(family::KEY_LIMITS),
+            spending: Table::new(family::SPENDING),
+            payouts: Table::new(family::PAYOUTS),
+            usage: Table::new(family::USAGE),
+            orders: Table::new(family::ORDERS),
+            levels: Table::new(family::LEVELS),
+            instruments: Table::new(family::INSTRUMENTS),
+            contracts: Table::new(family::CONTRACTS),
+            locks: Table::new(family::LOCKS),
+            candles: Table::new(family::CANDLES),
+            scorecards: Table::new(family::SCORECARDS),
+            model_days: Table::new(family::MODEL_DAYS),
+            arrivals: Arrivals::default(),
         })
     }
 
     /// The last input folded, written or not.
     pub fn watermark(&self) -> u64 {
-        self.watermark
+        self.now.seq
     }
 
     /// Folds one input's events; one that was folded before is dropped.
     ///
     /// # Errors
-    /// When the store cannot be read or written.
+    /// When the store cannot be read or written, or the events are impossible. What was folded since the last write is then
+    /// not to be written any more: go on with a new fold.
     ///
     /// # Panics
     /// When an input is missing in between: callers fill gaps first.
     pub fn apply(&mut self, seq: u64, at: Timestamp, events: &[Event]) -> Result<(), StoreError> {
-        if seq <= self.watermark {
+        if seq <= self.now.seq {
             return Ok(());
         }
-        assert_eq!(seq, self.watermark + 1, "a view never skips an input");
+        assert_eq!(seq, self.now.seq + 1, "a view never skips an input");
+        self.arrivals = Arrivals::default();
         for (index, event) in (0..).zip(events) {
-            self.event(seq, index, at, event)?;
+            self.now = Position { seq, index, at };
+            self.event(event)?;
         }
-        self.watermark = seq;
+        self.now = Position { seq, index: 0, at };
         self.inputs += 1;
         if self.inputs >= INPUTS_PER_WRITE { self.flush() } else { Ok(()) }
     }
 
-    fn event(&mut self, seq: u64, index: u32, at: Timestamp, event: &Event) -> Result<(), StoreError> {
+    /// Notes where in Kafka to go on from after what was folded so far: written with the next flush, in the same batch as
+    /// the data. What is folded from elsewhere has none.
+    pub fn set_offset(&mut self, offset: u64) {
+        self.offset = Some(offset);
+    }
+
+    fn event(&mut self, event: &Event) -> Result<(), StoreError> {
+        self.follow(event)?;
         match event {
-            Event::Transferred(transfer) => self.transfer(seq, index, at, transfer),
-            Event::InstrumentListed { instrument, spec } => {
-                self.list(*instrument, spec);
-                Ok(())
-            }
-            Event::InstrumentStateChanged { instrument, state } => {
-                self.instrument(*instrument)?.state = *state;
-                Ok(())
-            }
-            Event::ReferencePriceSet { instrument, price } => {
-                self.instrument(*instrument)?.spec.reference_price = *price;
-                Ok(())
-            }
-            Event::OrderAccepted(order) => {
-                self.accept(order, at);
-                Ok(())
-            }
-            Event::Traded(trade) => self.trade(trade, at),
+            Event::Transferred(transfer) => self.transfer(transfer),
+            Event::InstrumentListed { instrument, spec } => self.list(*instrument, spec),
+            Event::InstrumentStateChanged { instrument, state } => self.set_state(*instrument, *state),
+            Event::ReferencePriceSet { instrument, price } => self.set_reference_price(*instrument, *price),
+            Event::OrderAccepted(order) => self.accept(order),
+            Event::Traded(trade) => self.trade(trade),
             Event::OrderRested { order, remaining } | Event::QuoteRestored { order, remaining } => {
-                let row = self.order(*order)?;
-                row.order.remaining = *remaining;
-                row.updated_at = at;
-                Ok(())
+                self.resize(*order, *remaining)
             }
             Event::OrderReplaced { order, price, quantity, remaining } => {
-                let row = self.order(*order)?;
-                (row.order.price, row.order.quantity, row.order.remaining) = (*price, *quantity, *remaining);
-                row.updated_at = at;
-                Ok(())
+                self.replace(*order, *price, *quantity, *remaining)
             }
-            Event::OrderClosed { order, remaining, reason } => {
-                let row = self.order(*order)?;
-                row.order.remaining = *remaining;
-                row.status = OrderStatus::Closed(*reason);
-                row.updated_at = at;
-                Ok(())
-            }
+            Event::OrderClosed { order, remaining, reason } => self.close(*order, *remaining, *reason),
             Event::LevelChanged { instrument, side, price, quantity, orders } => {
-                let row = LevelRow { side: *side, price: *price, quantity: *quantity, orders: *orders };
-                self.levels.insert((*instrument, *side, *price), row);
-                Ok(())
+                self.level(*instrument, LevelRow { side: *side, price: *price, quantity: *quantity, orders: *orders })
             }
+            Event::Delivered { .. } => self.deliver(event),
+            Event::ContractClosed { contract, reason, .. } => self.close_contract(*contract, *reason),
+            Event::ProviderMeasured { provider, instrument, latency_ms, throughput_tps } => {
+                self.measure(*provider, *instrument, *latency_ms, *throughput_tps)
+            }
+            Event::BreakerChanged { provider, instrument, state } => self.break_circuit(*provider, *instrument, *state),
+            Event::PayoutRequested { payout, account, amount } => self.request_payout(*account, *payout, *amount),
+            Event::PayoutSent { payout, account, .. } => self.move_payout(*account, *payout, PayoutStatus::Sent),
+            Event::PayoutConfirmed { payout, account, .. } => {
+                self.move_payout(*account, *payout, PayoutStatus::Confirmed)
+            }
+            Event::PayoutFailed { payout, account, .. } => self.move_payout(*account, *payout, PayoutStatus::Failed),
+            Event::PayoutPolicySet { account, policy } => self.policies_of(*account, |row| row.payout = *policy),
+            Event::CreditPolicySet { account, policy } => self.policies_of(*account, |row| row.credit = *policy),
+            Event::GuardRailSet { account, window, limit } => self.set_guard_rail(*account, *window, *limit),
+            Event::KeyLimitsSet { account, key, limits } => self.set_key_limits(*account, *key, *limits),
+            Event::GuardRailsReset { account } => self.reset_spending(*account),
+            Event::QuoteLocked { .. } => self.lock_quote(event),
+            Event::QuoteReleased { lock, account, .. } => self.end_lock(*account, *lock),
             Event::Rejected(_)
             | Event::AccountOpened { .. }
             | Event::CreditsPurchased { .. }
             | Event::PurchaseRepeated { .. }
             | Event::OrderRepeated(_)
-            | Event::Delivered { .. }
-            | Event::ContractClosed { .. }
-            | Event::PayoutRequested { .. }
-            | Event::PayoutConfirmed { .. }
-            | Event::PayoutFailed { .. }
             | Event::OrdersCancelled { .. }
-            | Event::ProviderMeasured { .. }
-            | Event::BreakerChanged { .. }
             | Event::TimerSet { .. }
             | Event::TimerFired { .. }
             | Event::PurchaseRefunded { .. }
             | Event::RefundRepeated { .. }
             | Event::DisputeOpened { .. }
             | Event::DisputeRepeated { .. }
-            | Event::DisputeResolved { .. }
-            | Event::PayoutPolicySet { .. }
-            | Event::CreditPolicySet { .. }
-            | Event::KeyLimitsSet { .. }
-            | Event::GuardRailSet { .. }
-            | Event::GuardRailsReset { .. } => Ok(()),
-        }
-    }
-
-    fn list(&mut self, id: InstrumentId, spec: &InstrumentSpec) {
-        let row = InstrumentRow { id, spec: *spec, state: InstrumentState::Open };
-        self.instruments.insert(id, row);
-    }
-
-    fn accept(&mut self, order: &Order, at: Timestamp) {
-        let row = OrderRow {
-            order: *order,
-            status: OrderStatus::Open,
-            filled: Quantity(0),
-            value: Amount::ZERO,
-            created_at: at,
-            updated_at: at,
-        };
-        self.orders.insert(order.id, row);
-    }
-
-    fn trade(&mut self, trade: &Trade, at: Timestamp) -> Result<(), StoreError> {
-        for order in [trade.bid, trade.ask] {
-            let row = self.order(order)?;
-            row.filled.0 += trade.quantity.0;
-            row.order.remaining.0 = row.order.remaining.0.saturating_sub(trade.quantity.0);
-            let value = trade.price.notional(trade.quantity).unwrap_or_default();
-            row.value.0 = row.value.0.saturating_add(value.0);
-            row.updated_at = at;
-        }
-        Ok(())
-    }
-
-    fn transfer(&mut self, seq: u64, index: u32, at: Timestamp, transfer: &Transfer) -> Result<(), StoreError> {
-        self.add(transfer.debit, -transfer.amount.0)?;
-        self.add(transfer.credit, transfer.amount.0)?;
-        let row = TransactionRow { seq, index, at, transfer: *transfer };
-        let (debited, credited) = (transfer.debit.owner(), transfer.credit.owner());
-        let second = credited.filter(|_| credited != debited);
-        self.transactions.extend(debited.into_iter().chain(second).map(|account| (account, row)));
-        Ok(())
-    }
-
-    fn add(&mut self, account: LedgerAccount, atoms: i64) -> Result<(), StoreError> {
-        let Some(owner) = account.owner() else { return Ok(()) };
-        if let btree_map::Entry::Vacant(entry) = self.balances.entry(owner) {
-            entry.insert(self.views.balance(owner)?);
-        }
-        let Some(balance) = self.balances.get_mut(&owner) else {
-            return Ok(());
-        };
-        match account {
-            LedgerAccount::Available(_) => balance.available.0 += atoms,
-            LedgerAccount::Held(_) => balance.held.0 += atoms,
-            LedgerAccount::Escrow(_) => balance.escrow.0 += atoms,
-            LedgerAccount::Earned(_) => balance.earned.0 += atoms,
-            LedgerAccount::PayoutPending(_) => balance.payout_pending.0 += atoms,
-            // What a party owes is the other side of what the platform is owed.
-            LedgerAccount::Receivable(_) => balance.owed.0 -= atoms,
-            LedgerAccount::Fees | LedgerAccount::External => {}
-        }
-        Ok(())
-    }
-
-    fn order(&mut self, id: OrderId) -> Result<&mut OrderRow, StoreError> {
-        match self.orders.entry(id) {
-            btree_map::Entry::Occupied(entry) => Ok(entry.into_mut()),
-            btree_map::Entry::Vacant(entry) => {
-                let row = self.views.order(id)?.ok_or(StoreError::Unreadable { family: family::ORDERS })?;
-                Ok(entry.insert(row))
-            }
-        }
-    }
-
-    fn instrument(&mut self, id: InstrumentId) -> Result<&mut InstrumentRow, StoreError> {
-        match self.instruments.entry(id) {
-            btree_map::Entry::Occupied(entry) => Ok(entry.into_mut()),
-            btree_map::Entry::Vacant(entry) => {
-                let row = self.views.instrument(id)?;
-                Ok(entry.insert(row.ok_or(StoreError::Unreadable { family: family::INSTRUMENTS })?))
-            }
+            | Event::DisputeResolved { .. } => Ok(()),
         }
     }
 
@@ -229,46 +193,55 @@ impl<'a> Fold<'a> {
         if self.inputs == 0 {
             return Ok(());
         }
-        let mut batch = WriteBatch::default();
-        let balances = self.views.family(family::BALANCES)?;
-        for (account, balance) in std::mem::take(&mut self.balances) {
-            batch.put_cf(balances, account.0.to_be_bytes(), encode(&balance));
+        let pending = &mut self.pending;
+        self.lines.sort_unstable_by_key(|(key, _)| *key);
+        for (key, line) in self.lines.drain(..) {
+            pending.put(family::TRANSACTIONS, &key, &line)?;
         }
-        let transactions = self.views.family(family::TRANSACTIONS)?;
-        for (account, row) in self.transactions.drain(..) {
-            batch.put_cf(transactions, transaction_key(account, row.seq, row.index), encode(&row));
-        }
-        let instruments = self.views.family(family::INSTRUMENTS)?;
-        for (id, row) in std::mem::take(&mut self.instruments) {
-            batch.put_cf(instruments, id.0.to_be_bytes(), encode(&row));
-        }
-        let levels = self.views.family(family::LEVELS)?;
-        for ((instrument, side, price), row) in std::mem::take(&mut self.levels) {
-            let key = level_key(instrument, side, price);
-            match row.orders {
-                0 => batch.delete_cf(levels, key),
-                _ => batch.put_cf(levels, key, encode(&row)),
-            }
-        }
-        self.flush_orders(&mut batch)?;
-        self.views.write(batch, self.watermark)?;
+        self.balances.flush_alone(pending)?;
+        self.policies.flush_alone(pending)?;
+        self.key_limits.flush_alone(pending)?;
+        self.spending.flush_alone(pending)?;
+        self.payouts.flush_alone(pending)?;
+        self.usage.flush_alone(pending)?;
+        self.orders.flush(pending, orders::index)?;
+        self.levels.flush_alone(pending)?;
+        self.instruments.flush_alone(pending)?;
+        self.contracts.flush(pending, contracts::index)?;
+        self.locks.flush_alone(pending)?;
+        self.candles.flush_alone(pending)?;
+        self.scorecards.flush_alone(pending)?;
+        self.model_days.flush_alone(pending)?;
+        pending.write(self.now.seq, self.now.at, self.offset)?;
         self.inputs = 0;
         Ok(())
     }
+}
 
-    fn flush_orders(&mut self, batch: &mut WriteBatch) -> Result<(), StoreError> {
-        let orders = self.views.family(family::ORDERS)?;
-        let by_account = self.views.family(family::ORDERS_BY_ACCOUNT)?;
-        let open_orders = self.views.family(family::OPEN_ORDERS)?;
-        for (id, row) in std::mem::take(&mut self.orders) {
-            let key = account_order_key(row.order.account, id);
-            batch.put_cf(orders, id.0.to_be_bytes(), encode(&row));
-            batch.put_cf(by_account, key, []);
-            match row.status {
-                OrderStatus::Open => batch.put_cf(open_orders, key, []),
-                OrderStatus::Closed(_) => batch.delete_cf(open_orders, key),
-            }
+/// What a sum comes to, unless it is more than there can be.
+fn possible<T>(sum: Option<T>) -> Result<T, StoreError> {
+    sum.ok_or(StoreError::Impossible)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gollem_engine::{AccountId, Amount, LedgerAccount, Transfer, TransferCode};
+
+    /// Found by changing the records in Kafka.
+    #[test]
+    fn amounts_that_cannot_be_are_an_error_and_no_panic() {
+        let folder = tempfile::tempdir().unwrap();
+        let views = Views::open(folder.path()).unwrap();
+        let (debit, credit) = (LedgerAccount::External, LedgerAccount::Available(AccountId(1)));
+        let transferred = |amount| {
+            Event::Transferred(Transfer { debit, credit, amount: Amount(amount), code: TransferCode::Purchase })
+        };
+        for amounts in [vec![i64::MIN], vec![i64::MAX, 1]] {
+            let events: Vec<Event> = amounts.iter().map(|amount| transferred(*amount)).collect();
+            let folded = Fold::new(&views).unwrap().apply(1, Timestamp(1), &events);
+            assert!(matches!(folded, Err(StoreError::Impossible)), "{amounts:?}: {folded:?}");
         }
-        Ok(())
+        Fold::new(&views).unwrap().apply(1, Timestamp(1), &[transferred(i64::MAX)]).unwrap();
     }
 }

@@ -1,22 +1,46 @@
-//! The RocksDB store: column families, keys and queries.
+//! The RocksDB store: column families, keys, and what reads and writes them whole.
 //!
 //! Keys are big-endian, so that key order is the order people ask for:
 //!
 //! | family | key | row |
 //! |---|---|---|
-//! | `meta` | `watermark`, `layout` | u64 or u32, big-endian |
-//! | `balances` | account u32 | [`Balance`] |
-//! | `transactions` | account u32, seq u64, index u32 | [`TransactionRow`] |
-//! | `orders` | order u64 | [`OrderRow`] |
+//! | `meta` | `watermark` (seq, time), `layout`, `offset` | u64s or u32, big-endian |
+//! | `balances` | account u32 | [`gollem_engine::Balance`] |
+//! | `transactions` | account u32, seq u64, index u32 | [`crate::TransactionRow`] without its position |
+//! | `policies` | account u32 | [`crate::PoliciesRow`] |
+//! | `key_limits` | account u32, API key u32 | [`gollem_engine::KeyLimits`] |
+//! | `spending` | account u32, minute modulo the longest window u16 | minute u32, atoms spent in it i128 |
+//! | `payouts` | account u32, payout u64 | [`crate::PayoutRow`] |
+//! | `usage` | account u32, day u32, API key u32, instrument u32 | [`crate::UsageRow`] |
+//! | `orders` | order u64 | [`crate::OrderRow`] |
 //! | `orders_by_account` | account u32, order u64 | nothing |
 //! | `open_orders` | account u32, order u64 | nothing |
-//! | `levels` | instrument u32, side u8, price u64 (bids inverted: best first) | [`LevelRow`] |
-//! | `instruments` | instrument u32 | [`InstrumentRow`] |
+//! | `client_ids` | account u32, client order id 16 bytes | order u64: the newest with that id |
+//! | `queues` | instrument u32, side u8, price u64 (bids inverted: best first), place: seq u64, index u32, nth u32 | order u64 |
+//! | `levels` | instrument u32, side u8, price u64 (bids inverted) | [`crate::LevelRow`] |
+//! | `instruments` | instrument u32 | [`crate::InstrumentRow`] |
+//! | `symbols` | name of an instrument | instrument u32, when it was listed u64 |
+//! | `contracts` | contract u64 | [`crate::ContractRow`] |
+//! | `contracts_by_account` | account u32 (either side), contract u64 | nothing |
+//! | `open_contracts` | account u32 (either side), contract u64 | nothing |
+//! | `deliveries` | account u32 (either side), seq u64, index u32 | [`crate::DeliveryRow`] |
+//! | `locks` | account u32, order u64 | [`crate::LockRow`] |
+//! | `trades` | instrument u32, seq u64, index u32 | [`crate::TradeRow`] |
+//! | `candles` | instrument u32, length in seconds u32, first second u64 | [`crate::CandleRow`] |
+//! | `scorecards` | provider u32, instrument u32 | [`crate::ScorecardRow`] |
+//! | `model_days` | instrument u32, day u32 | [`crate::ModelDayRow`] |
+//! | `breakers` | provider u32, instrument u32, seq u64, index u32 | [`crate::BreakerRow`] |
+//!
+//! Holds and the index price have no rows: orders and candles say them ([`crate::Reader::held`],
+//! [`crate::Reader::index_price`]).
 
-use crate::rows::{InstrumentRow, LAYOUT, LevelRow, OrderRow, TransactionRow};
+use crate::keys;
+use crate::reader::Reader;
+use crate::rows::LAYOUT;
 use bincode::{Decode, Encode};
-use gollem_engine::{AccountId, Balance, InstrumentId, OrderId, Price, Side};
+use gollem_engine::Timestamp;
 use rocksdb::{ColumnFamily, DB, Direction, IteratorMode, Options, ReadOptions, WriteBatch};
+use std::fmt;
 use std::path::Path;
 
 /// Why a view cannot be read or written.
@@ -31,6 +55,9 @@ pub enum StoreError {
         /// Which column family.
         family: &'static str,
     },
+    /// Events add up to more than can be, so this exchange's engine did not make them: look at where they came from.
+    #[error("views: the events add up to what cannot be: they are not those of this exchange")]
+    Impossible,
     /// The old folder of another layout cannot be deleted.
     #[error("views: cannot delete the folder of an older layout: {0}")]
     Delete(#[from] std::io::Error),
@@ -40,13 +67,57 @@ pub(crate) mod family {
     pub(crate) const META: &str = "meta";
     pub(crate) const BALANCES: &str = "balances";
     pub(crate) const TRANSACTIONS: &str = "transactions";
+    pub(crate) const POLICIES: &str = "policies";
+    pub(crate) const KEY_LIMITS: &str = "key_limits";
+    pub(crate) const SPENDING: &str = "spending";
+    pub(crate) const PAYOUTS: &str = "payouts";
+    pub(crate) const USAGE: &str = "usage";
     pub(crate) const ORDERS: &str = "orders";
     pub(crate) const ORDERS_BY_ACCOUNT: &str = "orders_by_account";
     pub(crate) const OPEN_ORDERS: &str = "open_orders";
+    pub(crate) const CLIENT_IDS: &str = "client_ids";
+    pub(crate) const QUEUES: &str = "queues";
     pub(crate) const LEVELS: &str = "levels";
     pub(crate) const INSTRUMENTS: &str = "instruments";
-    pub(crate) const ALL: [&str; 8] =
-        [META, BALANCES, TRANSACTIONS, ORDERS, ORDERS_BY_ACCOUNT, OPEN_ORDERS, LEVELS, INSTRUMENTS];
+    pub(crate) const SYMBOLS: &str = "symbols";
+    pub(crate) const CONTRACTS: &str = "contracts";
+    pub(crate) const CONTRACTS_BY_ACCOUNT: &str = "contracts_by_account";
+    pub(crate) const OPEN_CONTRACTS: &str = "open_contracts";
+    pub(crate) const DELIVERIES: &str = "deliveries";
+    pub(crate) const LOCKS: &str = "locks";
+    pub(crate) const TRADES: &str = "trades";
+    pub(crate) const CANDLES: &str = "candles";
+    pub(crate) const SCORECARDS: &str = "scorecards";
+    pub(crate) const MODEL_DAYS: &str = "model_days";
+    pub(crate) const BREAKERS: &str = "breakers";
+    pub(crate) const ALL: [&str; 26] = [
+        META,
+        BALANCES,
+        TRANSACTIONS,
+        POLICIES,
+        KEY_LIMITS,
+        SPENDING,
+        PAYOUTS,
+        USAGE,
+        ORDERS,
+        ORDERS_BY_ACCOUNT,
+        OPEN_ORDERS,
+        CLIENT_IDS,
+        QUEUES,
+        LEVELS,
+        INSTRUMENTS,
+        SYMBOLS,
+        CONTRACTS,
+        CONTRACTS_BY_ACCOUNT,
+        OPEN_CONTRACTS,
+        DELIVERIES,
+        LOCKS,
+        TRADES,
+        CANDLES,
+        SCORECARDS,
+        MODEL_DAYS,
+        BREAKERS,
+    ];
 }
 
 /// The views, open for reading from any thread.
@@ -57,8 +128,8 @@ pub struct Views {
     _memory: Option<rocksdb::Env>,
 }
 
-impl std::fmt::Debug for Views {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Views {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Views").field("path", &self.db.path()).finish()
     }
 }
@@ -100,128 +171,59 @@ impl Views {
     /// # Errors
     /// When the store cannot be read.
     pub fn watermark(&self) -> Result<u64, StoreError> {
-        let Some(bytes) = self.meta(b"watermark")? else {
-            return Ok(0);
+        self.meta(b"watermark")?.map_or(Ok(0), |bytes| Ok(read_watermark(&bytes)?.0))
+    }
+
+    /// Where in Kafka's `gollem.events` to go on from, if the views are folded from there: the offset that was set last
+    /// before the watermark was written.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn offset(&self) -> Result<Option<u64>, StoreError> {
+        let Some(bytes) = self.meta(b"offset")? else {
+            return Ok(None);
         };
         let bytes = bytes.try_into().map_err(|_| StoreError::Unreadable { family: family::META })?;
-        Ok(u64::from_be_bytes(bytes))
+        Ok(Some(u64::from_be_bytes(bytes)))
+    }
+
+    /// The watermark and a hash of everything the views hold at it, however it came there: family by family the name, how
+    /// many rows, and each row's key and bytes with their lengths. What is in `meta` is left out.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn content_hash(&self) -> Result<(u64, ContentHash), StoreError> {
+        let snapshot = self.db.snapshot();
+        let watermark = snapshot.get_cf(self.family(family::META)?, b"watermark")?;
+        let watermark = watermark.map_or(Ok(0), |bytes| Ok::<_, StoreError>(read_watermark(&bytes)?.0))?;
+        let mut hasher = blake3::Hasher::new();
+        for name in family::ALL.into_iter().filter(|name| *name != family::META) {
+            hash_part(&mut hasher, name.as_bytes());
+            let mut rows = 0_u64;
+            for row in snapshot.iterator_cf(self.family(name)?, IteratorMode::Start) {
+                let (key, value) = row?;
+                hash_part(&mut hasher, &key);
+                hash_part(&mut hasher, &value);
+                rows += 1;
+            }
+            hasher.update(&rows.to_le_bytes());
+        }
+        Ok((watermark, ContentHash(*hasher.finalize().as_bytes())))
     }
 
     fn meta(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         Ok(self.db.get_cf(self.family(family::META)?, key)?)
     }
 
-    /// An account's balances; zeros for one without movements.
+    /// The views as they are at one position.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn balance(&self, account: AccountId) -> Result<Balance, StoreError> {
-        Ok(self.get(family::BALANCES, &account.0.to_be_bytes())?.unwrap_or_default())
+    pub fn read(&self) -> Result<Reader<'_>, StoreError> {
+        Reader::new(self, &self.db)
     }
 
-    /// An account's newest transactions, newest first, at most `limit`, older than position `before`.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub fn transactions(
-        &self,
-        account: AccountId,
-        before: Option<(u64, u32)>,
-        limit: usize,
-    ) -> Result<Vec<TransactionRow>, StoreError> {
-        let end = before.map(|(seq, index)| transaction_key(account, seq, index).to_vec());
-        self.newest(family::TRANSACTIONS, account, end, limit, |_, row| decode(family::TRANSACTIONS, row))
-    }
-
-    /// An order.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub fn order(&self, id: OrderId) -> Result<Option<OrderRow>, StoreError> {
-        self.get(family::ORDERS, &id.0.to_be_bytes())
-    }
-
-    /// An account's newest orders, newest first, at most `limit`, older than order `before`; only those that
-    /// rest when `open_only`.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub fn orders(
-        &self,
-        account: AccountId,
-        open_only: bool,
-        before: Option<OrderId>,
-        limit: usize,
-    ) -> Result<Vec<OrderRow>, StoreError> {
-        let index = if open_only { family::OPEN_ORDERS } else { family::ORDERS_BY_ACCOUNT };
-        let end = before.map(|id| account_order_key(account, id).to_vec());
-        let unreadable = || StoreError::Unreadable { family: index };
-        let ids = self.newest(index, account, end, limit, |key, _| {
-            let id = key.get(4..).and_then(|bytes| bytes.try_into().ok()).ok_or_else(unreadable)?;
-            Ok(OrderId(u64::from_be_bytes(id)))
-        })?;
-        // An order that closes between the two reads is still there, as closed.
-        ids.into_iter().map(|id| self.order(id)?.ok_or_else(unreadable)).collect()
-    }
-
-    /// The best `limit` levels of a side, best first.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub fn levels(&self, instrument: InstrumentId, side: Side, limit: usize) -> Result<Vec<LevelRow>, StoreError> {
-        let [from, to] = [Some(Price(0)), None].map(|low| {
-            let mut key = level_key(instrument, side, low.unwrap_or(Price(0)));
-            key[5..].fill(if low.is_some() { 0 } else { 0xff });
-            key
-        });
-        let mut options = ReadOptions::default();
-        options.set_iterate_upper_bound([to.as_slice(), &[0]].concat());
-        let mode = IteratorMode::From(&from, Direction::Forward);
-        let rows = self.db.iterator_cf_opt(self.family(family::LEVELS)?, options, mode);
-        rows.take(limit).map(|row| decode(family::LEVELS, &row?.1)).collect()
-    }
-
-    /// An instrument.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub fn instrument(&self, id: InstrumentId) -> Result<Option<InstrumentRow>, StoreError> {
-        self.get(family::INSTRUMENTS, &id.0.to_be_bytes())
-    }
-
-    /// All instruments in the order of their ids.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub fn instruments(&self) -> Result<Vec<InstrumentRow>, StoreError> {
-        let rows = self.db.iterator_cf(self.family(family::INSTRUMENTS)?, IteratorMode::Start);
-        rows.map(|row| decode(family::INSTRUMENTS, &row?.1)).collect()
-    }
-
-    /// Rows of one account from the newest, at most `limit`, with keys below `end`.
-    fn newest<T>(
-        &self,
-        family: &'static str,
-        account: AccountId,
-        end: Option<Vec<u8>>,
-        limit: usize,
-        read: impl Fn(&[u8], &[u8]) -> Result<T, StoreError>,
-    ) -> Result<Vec<T>, StoreError> {
-        let start = account.0.to_be_bytes();
-        let end = end.unwrap_or_else(|| [start.as_slice(), &[0xff; 13]].concat());
-        let mut options = ReadOptions::default();
-        options.set_iterate_lower_bound(start);
-        options.set_iterate_upper_bound(end);
-        let rows = self.db.iterator_cf_opt(self.family(family)?, options, IteratorMode::End);
-        let mut found = Vec::new();
-        for row in rows.take(limit) {
-            let (key, value) = row?;
-            found.push(read(&key, &value)?);
-        }
-        Ok(found)
-    }
-
-    fn get<T: Decode<()>>(&self, family: &'static str, key: &[u8]) -> Result<Option<T>, StoreError> {
+    pub(crate) fn get<T: Decode<()>>(&self, family: &'static str, key: &[u8]) -> Result<Option<T>, StoreError> {
         self.db.get_pinned_cf(self.family(family)?, key)?.map(|row| decode(family, &row)).transpose()
     }
 
@@ -229,11 +231,106 @@ impl Views {
         self.db.cf_handle(name).ok_or(StoreError::Unreadable { family: name })
     }
 
-    /// Writes data and watermark at once.
-    pub(crate) fn write(&self, mut batch: WriteBatch, watermark: u64) -> Result<(), StoreError> {
-        batch.put_cf(self.family(family::META)?, b"watermark", watermark.to_be_bytes());
-        Ok(self.db.write(batch)?)
+    /// Shows every row whose key begins with `prefix`, in order, as long as `see` says to go on.
+    pub(crate) fn scan(&self, family: &'static str, prefix: &[u8], see: See<'_>) -> Result<(), StoreError> {
+        let mut options = ReadOptions::default();
+        if let Some(end) = keys::end(prefix) {
+            options.set_iterate_upper_bound(end);
+        }
+        let mode = IteratorMode::From(prefix, Direction::Forward);
+        for row in self.db.iterator_cf_opt(self.family(family)?, options, mode) {
+            let (key, value) = row?;
+            if !see(&key, &value)? {
+                break;
+            }
+        }
+        Ok(())
     }
+}
+
+/// Looks at a row, key and bytes, and says whether to go on.
+pub(crate) type See<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<bool, StoreError>;
+
+/// What will be written at once.
+pub(crate) struct Pending<'a> {
+    views: &'a Views,
+    batch: WriteBatch,
+    bytes: Vec<u8>,
+    /// Rows of indexes that come and go, which are written in the order of their keys: neighbours are inserted faster.
+    indexed: Vec<(&'static str, [u8; 12], bool)>,
+}
+
+impl fmt::Debug for Pending<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pending").field("rows", &self.batch.len()).finish()
+    }
+}
+
+impl<'a> Pending<'a> {
+    pub(crate) fn new(views: &'a Views) -> Pending<'a> {
+        Pending { views, batch: WriteBatch::default(), bytes: Vec::new(), indexed: Vec::new() }
+    }
+
+    pub(crate) fn put<T: Encode>(&mut self, family: &'static str, key: &[u8], row: &T) -> Result<(), StoreError> {
+        self.bytes.clear();
+        bincode::encode_into_std_write(row, &mut self.bytes, bincode::config::legacy())
+            .map_err(|_| StoreError::Unreadable { family })?;
+        self.batch.put_cf(self.views.family(family)?, key, &self.bytes);
+        Ok(())
+    }
+
+    pub(crate) fn delete(&mut self, family: &'static str, key: &[u8]) -> Result<(), StoreError> {
+        self.batch.delete_cf(self.views.family(family)?, key);
+        Ok(())
+    }
+
+    /// Puts a row of an index that is all key, or takes it away.
+    pub(crate) fn index(&mut self, family: &'static str, key: [u8; 12], is: bool) {
+        self.indexed.push((family, key, is));
+    }
+
+    /// Writes all of it, the watermark, and the offset if there is one, at once.
+    pub(crate) fn write(&mut self, seq: u64, at: Timestamp, offset: Option<u64>) -> Result<(), StoreError> {
+        self.indexed.sort_unstable();
+        for (family, key, is) in self.indexed.drain(..) {
+            let family = self.views.family(family)?;
+            if is { self.batch.put_cf(family, key, []) } else { self.batch.delete_cf(family, key) }
+        }
+        let meta = self.views.family(family::META)?;
+        self.batch.put_cf(meta, b"watermark", [seq.to_be_bytes(), at.0.to_be_bytes()].concat());
+        if let Some(offset) = offset {
+            self.batch.put_cf(meta, b"offset", offset.to_be_bytes());
+        }
+        Ok(self.views.db.write(std::mem::take(&mut self.batch))?)
+    }
+}
+
+/// Input and time of a stored watermark.
+pub(crate) fn read_watermark(bytes: &[u8]) -> Result<(u64, Timestamp), StoreError> {
+    let halves = bytes.split_first_chunk::<8>().and_then(|(seq, at)| Some((*seq, <[u8; 8]>::try_from(at).ok()?)));
+    let (seq, at) = halves.ok_or(StoreError::Unreadable { family: family::META })?;
+    Ok((u64::from_be_bytes(seq), Timestamp(u64::from_be_bytes(at))))
+}
+
+/// What the views hold at a position, in 32 bytes: equal exactly when every row is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct ContentHash(pub [u8; 32]);
+
+impl fmt::Display for ContentHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for ContentHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ContentHash({self})")
+    }
+}
+
+fn hash_part(hasher: &mut blake3::Hasher, bytes: &[u8]) {
+    hasher.update(&(bytes.len() as u64).to_le_bytes());
+    hasher.update(bytes);
 }
 
 /// Family, key and bytes of a row.
@@ -297,39 +394,7 @@ fn options() -> Options {
     options
 }
 
-pub(crate) fn encode<T: Encode>(row: &T) -> Vec<u8> {
-    // Encoding plain data into memory has no way to fail.
-    bincode::encode_to_vec(row, bincode::config::legacy()).unwrap_or_default()
-}
-
-fn decode<T: Decode<()>>(family: &'static str, bytes: &[u8]) -> Result<T, StoreError> {
+pub(crate) fn decode<T: Decode<()>>(family: &'static str, bytes: &[u8]) -> Result<T, StoreError> {
     let decoded = bincode::decode_from_slice(bytes, bincode::config::legacy());
     decoded.map(|(row, _)| row).map_err(|_| StoreError::Unreadable { family })
-}
-
-pub(crate) fn transaction_key(account: AccountId, seq: u64, index: u32) -> [u8; 16] {
-    let mut key = [0; 16];
-    key[..4].copy_from_slice(&account.0.to_be_bytes());
-    key[4..12].copy_from_slice(&seq.to_be_bytes());
-    key[12..].copy_from_slice(&index.to_be_bytes());
-    key
-}
-
-pub(crate) fn account_order_key(account: AccountId, order: OrderId) -> [u8; 12] {
-    let mut key = [0; 12];
-    key[..4].copy_from_slice(&account.0.to_be_bytes());
-    key[4..].copy_from_slice(&order.0.to_be_bytes());
-    key
-}
-
-pub(crate) fn level_key(instrument: InstrumentId, side: Side, price: Price) -> [u8; 13] {
-    let (tag, price) = match side {
-        Side::Bid => (0, u64::MAX - price.0),
-        Side::Ask => (1, price.0),
-    };
-    let mut key = [0; 13];
-    key[..4].copy_from_slice(&instrument.0.to_be_bytes());
-    key[4] = tag;
-    key[5..].copy_from_slice(&price.to_be_bytes());
-    key
 }

@@ -61,14 +61,7 @@ impl Client {
     /// If the address is not a plain `http` one, or the key holds what a header cannot carry.
     pub fn new(base_url: &str, key: Option<&str>) -> Result<Self, ClientError> {
         let base = base_of(base_url)?;
-        let authorization = match key {
-            None => None,
-            Some(key) => {
-                let mut value = HeaderValue::try_from(format!("Bearer {key}")).map_err(|_| ClientError::InvalidKey)?;
-                value.set_sensitive(true);
-                Some(value)
-            }
-        };
+        let authorization = key.map(authorization).transpose()?;
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         let http = HttpClient::builder(TokioExecutor::new())
@@ -195,8 +188,15 @@ impl Reply {
     }
 }
 
+/// The value of `Authorization` for a key, which does not show itself in logs.
+pub(crate) fn authorization(key: &str) -> Result<HeaderValue, ClientError> {
+    let mut value = HeaderValue::try_from(format!("Bearer {key}")).map_err(|_| ClientError::InvalidKey)?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
 /// Checks a base address and takes the slashes off its end.
-fn base_of(url: &str) -> Result<String, ClientError> {
+pub(crate) fn base_of(url: &str) -> Result<String, ClientError> {
     let invalid = |reason: &str| Err(ClientError::InvalidUrl { url: url.to_owned(), reason: reason.to_owned() });
     let uri: Uri = match url.parse() {
         Ok(uri) => uri,

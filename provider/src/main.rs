@@ -11,7 +11,7 @@ use std::{net::SocketAddr, process::ExitCode, time::Duration};
 use anyhow::Context;
 use clap::Parser;
 use gollem_provider::{
-    agent::{self, AgentOptions},
+    agent,
     mock::{Mock, MockOptions},
 };
 use tokio::net::TcpListener;
@@ -37,8 +37,8 @@ fn main() -> ExitCode {
 fn start(cli: cli::Cli) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
     match cli.command {
-        cli::Command::Mock(args) => runtime.block_on(mock(args.listen, args.options())),
-        cli::Command::Agent(args) => runtime.block_on(quote(args.options()?)),
+        cli::Command::Mock(args) => runtime.block_on(mock(args.listen, args.options()?)),
+        cli::Command::Agent(args) => runtime.block_on(quote(args)),
     }
 }
 
@@ -54,9 +54,17 @@ async fn mock(listen: SocketAddr, options: MockOptions) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn quote(options: AgentOptions) -> anyhow::Result<()> {
+async fn quote(args: cli::AgentArgs) -> anyhow::Result<()> {
     let stop = signals::stop_signal().context("cannot watch for signals")?;
-    agent::run(options, stop).await?;
+    let listener = match args.listen {
+        Some(listen) => {
+            let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
+            announce(listener.local_addr()?);
+            Some(listener)
+        }
+        None => None,
+    };
+    agent::run(args.options(listener)?, stop).await?;
     Ok(())
 }
 

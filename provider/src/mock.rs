@@ -1,28 +1,34 @@
 //! A model server that makes up its tokens.
 //!
-//! It speaks enough of the OpenAI API for a gateway not to notice: `POST /v1/chat/completions` (plain and streamed),
+//! It speaks enough of the OpenAI API for a gateway not to notice: `POST /v1/chat/completions` and `/v1/completions`
+//! (plain and streamed, up to eight choices, tool calls that are demanded, JSON mode, log probabilities, images),
 //! `GET /v1/models`, `GET /health`, and `GET /stats` for what it counted itself, which a test holds against a ledger.
+//! On demand it fails in every way that a gateway has to survive: see [`Fault`].
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `options` | what to imitate: waits, rate, failures |
-//! | `server` | sockets: accept, bound, stop |
+//! | `options` | what to imitate: waits, rate, faults |
+//! | `fault`, `faulty` | what can go wrong on purpose, and to which request; the bodies of it |
 //! | `routes` | one handler per path |
-//! | `request` | a body becomes a checked order for so many tokens, or a refusal |
+//! | `request`, `prompt`, `fields` | a body becomes a checked order for so many tokens, or a refusal |
 //! | `schedule` | when each token is due |
 //! | `answer`, `stream` | the plain answer; the event stream |
 //! | `stats` | the counters, and the guard that tells a finished request from an abandoned one |
 //!
-//! What it does not do: no model, no tokenizer (a token is a word), no `n` above 1, no tools, no log probabilities, no
-//! authentication.
+//! Without waits it costs next to nothing: words are made in advance, JSON is written by hand, no timer is set.
+//!
+//! What it does not do: no model, no tokenizer (a token is a word), no authentication.
 
 mod answer;
 mod error;
+mod fault;
+mod faulty;
+mod fields;
 mod options;
+mod prompt;
 mod request;
 mod routes;
 mod schedule;
-mod server;
 mod stats;
 mod stream;
 mod words;
@@ -36,12 +42,15 @@ use std::{
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 
 pub use self::{
+    fault::{Fault, PPM},
+    faulty::{DRIP_PAUSE, LONG_LINE_BYTES},
     options::MockOptions,
-    request::{COMPLETION_TOKENS_MAX, MOCK_TOKENS_HEADER},
+    request::{CHOICES_MAX, COMPLETION_TOKENS_MAX, MOCK_TOKENS_HEADER},
     routes::BODY_BYTES_MAX,
-    stats::MockStats,
+    stats::{MockStats, Outcome, Served},
 };
 use self::{routes::Shared, stats::Counters};
+use crate::server;
 
 /// A running mock model server.
 ///

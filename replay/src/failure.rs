@@ -24,6 +24,24 @@ pub(crate) enum Failure {
     /// Repair the engine first.
     #[error("input {seq} is in the journal and cannot be discarded: repair the engine, then remove the note")]
     CannotDiscard { seq: u64 },
+    /// Ask for an input that there is.
+    #[error("input {seq} is not in the journal, which ends at input {last_seq}")]
+    NotThere { seq: u64, last_seq: u64 },
+    /// Name a file that holds a receipt, or a key.
+    #[error("{what} {why}")]
+    NotAReceipt { what: String, why: String },
+    /// Bring the segments back first.
+    #[error(
+        "the journal here begins after input {first}, too late for this contract: bring its first segments back \
+         (gollem-replay restore)"
+    )]
+    TooLate { first: u64 },
+    /// Ask the exchange what this means; the report has the particulars.
+    #[error("the receipt is wrong: {0}")]
+    WrongReceipt(String),
+    /// The temporary views cannot be written: look at the disk.
+    #[error("{0}")]
+    Views(gollem_projections::StoreError),
     /// Follow the advice.
     #[error("{0}")]
     Damaged(Finding),
@@ -67,7 +85,8 @@ const RESTORE: &str = "restore the journal from a copy; until then start no exch
     evidence. Nothing was changed";
 const PUT_BACK: &str = "put the missing segment files back from the archive or a copy; until then start no exchange on \
     this folder. Nothing was changed";
-const NEWER: &str = "a newer version of the program wrote this journal: verify it with that version";
+const NEWER: &str = "another version of the program wrote this journal: verify it with that version";
+const DISK: &str = "look at the disk that holds temporary files";
 const STOP: &str = "stop the exchange and keep the journal: the engine made or lost money, or another version of it \
     wrote this journal";
 
@@ -112,6 +131,7 @@ impl Failure {
         let (seq, advice) = match refusal {
             Refusal::NotACommand(error) => (error.seq, NEWER),
             Refusal::LedgerSum { seq, .. } => (*seq, STOP),
+            Refusal::Views(_) => (sound_seq + 1, DISK),
         };
         Failure::Damaged(Finding {
             file: segment_of(journal, seq),
@@ -126,9 +146,12 @@ impl Failure {
     /// The process's exit code: 1 damaged, 2 wrong usage, 3 not readable.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Failure::Damaged(_) | Failure::CannotDiscard { .. } => 1,
-            Failure::NoJournal { .. } => 2,
-            Failure::Unreadable { .. } | Failure::Archive(_) => 3,
+            Failure::Damaged(_) | Failure::CannotDiscard { .. } | Failure::WrongReceipt(_) => 1,
+            Failure::NoJournal { .. }
+            | Failure::NotThere { .. }
+            | Failure::NotAReceipt { .. }
+            | Failure::TooLate { .. } => 2,
+            Failure::Unreadable { .. } | Failure::Archive(_) | Failure::Views(_) => 3,
         }
     }
 
@@ -165,7 +188,13 @@ impl Failure {
                 json.advice = Some(finding.advice);
             }
             Failure::Unreadable { path, .. } | Failure::NoJournal { path, .. } => json.file = Some(path),
-            Failure::Archive(_) | Failure::CannotDiscard { .. } => {}
+            Failure::Archive(_)
+            | Failure::CannotDiscard { .. }
+            | Failure::NotThere { .. }
+            | Failure::NotAReceipt { .. }
+            | Failure::TooLate { .. }
+            | Failure::WrongReceipt(_)
+            | Failure::Views(_) => {}
         }
         crate::report::line(&json)
     }
@@ -214,7 +243,7 @@ mod tests {
         for (damage, advice) in [
             (Damage::RecordChecksum, "from a copy"),
             (Damage::SegmentMissing { found: 9 }, "put the missing segment"),
-            (Damage::HeaderVersion { found: 2 }, "newer version"),
+            (Damage::HeaderVersion { found: 2 }, "another version"),
         ] {
             assert!(corrupt(damage).words().contains(advice), "{damage:?}");
         }

@@ -1,7 +1,7 @@
 //! The answer about a sound journal: an aligned table for people, one JSON object for programs.
 
-use crate::utc;
 use gollem_journal::Recovery;
+use gollem_projections::words::utc_exact;
 use gollem_sequencer::Replica;
 use serde::Serialize;
 use std::fmt::Write;
@@ -49,8 +49,8 @@ impl Report {
             from_snapshot,
             inputs: scanned.records,
             last_seq: scanned.last_seq,
-            first_time: first_time_ns.map(utc::rfc3339),
-            last_time: last_time_ns.map(utc::rfc3339),
+            first_time: first_time_ns.map(utc_exact),
+            last_time: last_time_ns.map(utc_exact),
             segments: scanned.segments,
             journal_bytes: scanned.bytes,
             torn_bytes: scanned.torn_bytes,

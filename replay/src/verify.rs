@@ -26,6 +26,9 @@ pub(crate) enum Refusal {
     /// Its bytes mean nothing to this version.
     #[error(transparent)]
     NotACommand(#[from] ReplayError),
+    /// The views cannot be written.
+    #[error(transparent)]
+    Views(#[from] gollem_projections::StoreError),
     /// Money was made or lost.
     #[error("the ledger sums to {sum} atoms after seq {seq}, it was zero after seq {zero_seq}")]
     LedgerSum { sum: i128, seq: u64, zero_seq: u64 },
@@ -59,7 +62,7 @@ pub(crate) fn verify(journal: &Path, progress: &mut Progress) -> Result<Report, 
 }
 
 /// Where the journal can be read from, and the state there.
-fn beginning(journal: &Path) -> Result<(Replica, Position), Failure> {
+pub(crate) fn beginning(journal: &Path) -> Result<(Replica, Position), Failure> {
     let unreadable = |source| Failure::Unreadable { action: "look at", path: journal.to_path_buf(), source };
     let storage = FileStorage::new(journal);
     let whole = (Replica::default(), Position::START);

@@ -1,5 +1,6 @@
 //! Inputs on their way to disk, with what must not leave before they are there.
 
+use crate::foresight::Foresight;
 use crate::ingress::Reply;
 use crate::port::Ports;
 use crate::released::{Ack, Pool, Released};
@@ -9,6 +10,7 @@ use gollem_engine::{Engine, Input};
 use gollem_journal::{EncodeError, Encoder, GROUP_BYTES_MAX, Group};
 use std::sync::Arc;
 use std::time::Instant;
+use tokio::sync::oneshot;
 
 /// Most commands sent together: they are answered together, so they belong to one group.
 pub(crate) const TOGETHER_MAX: usize = 64;
@@ -98,6 +100,13 @@ impl Batch {
         self.waiting.push(Waiting { first, count, reply });
     }
 
+    /// Tells what the newest input did to who may know before it is durable.
+    pub(crate) fn foretell(&self, engine: &Engine, to: oneshot::Sender<Foresight>) {
+        if let Some((input, events)) = self.released.last() {
+            drop(to.send(Foresight::new(engine, input.at, events)));
+        }
+    }
+
     /// Inputs so far.
     #[inline]
     pub(crate) fn len(&self) -> usize {
@@ -141,7 +150,7 @@ impl Batch {
             let ack = Ack::new(&released, first, count);
             match reply {
                 // A caller that stopped waiting loses nothing: the input is in the journal.
-                Reply::Once(reply) => drop(reply.send(ack)),
+                Reply::Once(reply) | Reply::Twice(_, reply) => drop(reply.send(ack)),
                 Reply::Port(port) => ports.answer(port, ack),
                 Reply::Nobody => {}
             }

@@ -50,8 +50,8 @@ impl Default for FollowerOptions {
 /// How tree heads are signed.
 #[derive(Debug)]
 pub struct Heads {
-    /// With this key.
-    pub signer: HeadSigner,
+    /// With this key, which signs receipts too.
+    pub signer: Arc<HeadSigner>,
     /// At most so often, and only when there are new records.
     pub every: Duration,
 }

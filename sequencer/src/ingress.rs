@@ -4,6 +4,7 @@
 //! as many at a time as became durable together.
 
 use crate::batch::TOGETHER_MAX;
+use crate::foresight::Foresight;
 use crate::port::{Answers, Port, Ports};
 use crate::released::Ack;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
@@ -32,6 +33,8 @@ pub enum SubmitError {
 #[derive(Debug)]
 pub(crate) enum Reply {
     Once(oneshot::Sender<Ack>),
+    /// The same, after the first has been told what is to come; it is taken out then.
+    Twice(Option<oneshot::Sender<Foresight>>, oneshot::Sender<Ack>),
     Port(u64),
     Nobody,
 }
@@ -148,6 +151,19 @@ impl Ingress {
         self.submit_commands(Commands::one(command))
     }
 
+    /// [`Ingress::submit`] for who can use what the command will have done before it is durable. There is no foresight if
+    /// the command could not be applied; the answer says why.
+    ///
+    /// # Errors
+    /// As [`Ingress::submit`].
+    pub fn foresee(&self, command: Command) -> Result<(PendingForesight, PendingAck), SubmitError> {
+        let (first, foresight) = oneshot::channel();
+        let (reply, answer) = oneshot::channel();
+        let (commands, reply) = (Commands::one(command), Reply::Twice(Some(first), reply));
+        self.send(Message::Commands { commands, reply, submitted: Some(Instant::now()) })?;
+        Ok((PendingForesight(foresight), PendingAck(answer)))
+    }
+
     /// Queues up to 64 commands that become durable together and are answered together. Each takes effect or is refused
     /// by itself.
     ///
@@ -227,6 +243,18 @@ impl Ingress {
 
     pub(crate) fn ports(&self) -> Arc<Ports> {
         Arc::clone(&self.ports)
+    }
+}
+
+/// The foresight to come.
+#[derive(Debug)]
+pub struct PendingForesight(oneshot::Receiver<Foresight>);
+
+impl Future for PendingForesight {
+    type Output = Result<Foresight, SubmitError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(context).map_err(|_| SubmitError::Unavailable)
     }
 }
 

@@ -20,6 +20,7 @@ mod clock;
 mod committer;
 mod feed;
 mod follower;
+mod foresight;
 mod ingress;
 mod matcher;
 mod pipeline;
@@ -44,7 +45,8 @@ pub use archiver::{Archiver, ArchiverOptions, Passed};
 pub use clock::TimeSource;
 pub use feed::Feed;
 pub use follower::{Follower, FollowerOptions, FollowerStatus, FollowerView, Heads};
-pub use ingress::{Ingress, PendingAck, SubmitError};
+pub use foresight::Foresight;
+pub use ingress::{Ingress, PendingAck, PendingForesight, SubmitError};
 #[cfg(feature = "crash-points")]
 pub use points::CRASH_POINTS;
 pub use poison::{POISON_NAME, Poison};

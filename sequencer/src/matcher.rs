@@ -30,6 +30,8 @@ pub(crate) struct Matcher {
     /// The other batch, unless the committer has it.
     pub(crate) spare: Option<Batch>,
     pub(crate) stopping: bool,
+    /// How long it looks for commands before it sleeps.
+    pub(crate) spin: Duration,
     /// The input that the engine is applying; 0 between inputs.
     pub(crate) applying: Seq,
 }
@@ -51,7 +53,7 @@ impl Matcher {
         loop {
             match self.turn() {
                 Turn::Worked => {}
-                Turn::Idle if self.wait() => {}
+                Turn::Idle if self.spin() || self.wait() => {}
                 Turn::Idle | Turn::Over => return,
             }
         }
@@ -100,6 +102,12 @@ impl Matcher {
                 match commands {
                     Commands::One(input) => self.apply(input, timed),
                     Commands::Several(commands) => self.apply_all(commands, timed),
+                }
+                if let Reply::Twice(foresight, _) = reply
+                    && let Some(foresight) = foresight.take()
+                    && self.open.len() > first
+                {
+                    self.open.foretell(&self.engine, foresight);
                 }
                 self.open.await_from(first, std::mem::replace(reply, Reply::Nobody));
             }
@@ -158,6 +166,21 @@ impl Matcher {
         crash_point!("matcher.sealed");
         let full = std::mem::replace(&mut self.open, empty);
         self.to_committer.send(full).is_ok()
+    }
+
+    /// Looks for a command for a while before it sleeps: to be woken takes longer than most commands. True when one came.
+    fn spin(&mut self) -> bool {
+        if self.spin.is_zero() || self.stopping || self.open.is_full() {
+            return false;
+        }
+        let started = Instant::now();
+        while started.elapsed() < self.spin {
+            if !self.intake.queue.is_empty() || (self.spare.is_none() && !self.from_committer.is_empty()) {
+                return true;
+            }
+            std::hint::spin_loop();
+        }
+        false
     }
 
     /// Sleeps until a command arrives, the disk is idle again or a deadline is due. False when the

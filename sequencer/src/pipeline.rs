@@ -57,6 +57,7 @@ impl<S: Storage> Pipeline<S> {
             open: Batch::default(),
             spare: Some(Batch::default()),
             stopping: false,
+            spin: options.spin,
             applying: 0,
         };
         let mut writer = recovered.writer;

@@ -70,6 +70,11 @@ impl Released {
         self.range(0, self.inputs.len())
     }
 
+    /// The newest input with its events.
+    pub(crate) fn last(&self) -> Option<(AppliedInput, &[Event])> {
+        self.range(self.inputs.len().checked_sub(1)?, 1).next()
+    }
+
     /// The same for `count` inputs from the one at place `first` on.
     fn range(&self, first: usize, count: usize) -> impl Iterator<Item = (AppliedInput, &[Event])> {
         let mut start = self.events_start(first);

@@ -8,7 +8,7 @@ use anyhow::{Context, ensure};
 use gollem_engine::{
     AccountId, Amount, Attributes, Command, Constraints, DeliveryReport, Engine, Event, Events, Input, InstrumentId,
     InstrumentSpec, KeyId, NewOrder, OrderId, Outcome, Preference, Price, Quantity, Reference, SelfTrade, Symbol,
-    Terms, TimeInForce, Timestamp, TokenWeights, Trade, limits,
+    Terms, TimeInForce, Timestamp, TokenWeights, Tokens, Trade, limits,
 };
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -136,7 +136,15 @@ impl Exchange {
         let (contract, quantity) = (trade.contract, trade.quantity);
         let (first_token_ms, throughput_tps, outcome) = (None, None, Outcome::Completed);
         let last = true;
-        let report = DeliveryReport { contract, quantity, first_token_ms, throughput_tps, outcome, last };
+        let report = DeliveryReport {
+            contract,
+            quantity,
+            first_token_ms,
+            throughput_tps,
+            outcome,
+            tokens: Tokens::default(),
+            last,
+        };
         self.send(Command::ReportDelivery(report)).map(|_| ())
     }
 

@@ -153,7 +153,7 @@ fn rust() -> anyhow::Result<PathBuf> {
 ///
 /// # Errors
 /// When it cannot be started or fails; with the last lines it wrote.
-fn output_of(command: &mut Command) -> anyhow::Result<String> {
+pub(crate) fn output_of(command: &mut Command) -> anyhow::Result<String> {
     let program = command.get_program().to_string_lossy().into_owned();
     let output = command.output().with_context(|| format!("cannot run {program}"))?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();

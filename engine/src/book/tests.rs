@@ -38,7 +38,7 @@ impl Fixture {
 
     fn walk(&self, demand: &Demand) -> Vec<Slot> {
         let mut seen = Vec::new();
-        self.book.visit_asks(&self.orders, demand, |slot| {
+        self.book.visit_asks(&self.orders, demand, usize::MAX, |slot| {
             seen.push(slot);
             true
         });

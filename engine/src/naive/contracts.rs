@@ -151,6 +151,7 @@ impl Twin {
             first_token_ms: report.first_token_ms,
             throughput_tps: report.throughput_tps,
             outcome: report.outcome,
+            tokens: report.tokens,
         });
         let escrow = LedgerAccount::Escrow(buyer);
         self.transfer(escrow, LedgerAccount::Earned(provider), earned, TransferCode::Delivery);
@@ -165,22 +166,7 @@ impl Twin {
         self.contracts.retain(|open| open.id != id);
         let (unused, refund) = (contract.remaining, contract.escrow);
         self.tell(Event::ContractClosed { contract: id, unused, refund, reason });
-        let (escrow, available) = (LedgerAccount::Escrow(contract.buyer), LedgerAccount::Available(contract.buyer));
-        self.transfer(escrow, available, refund, TransferCode::Refund);
-        if contract.probe {
-            self.return_probe(contract.provider, contract.instrument);
-        }
-        if unused > Quantity(0)
-            && let Some(ask) = self.find_order(contract.ask).copied()
-        {
-            let remaining = Quantity(ask.order.remaining.0 + unused.0);
-            self.open_mut(contract.ask).order.remaining = remaining;
-            self.tell(Event::QuoteRestored { order: contract.ask, remaining });
-            if ask.place == Place::Book {
-                self.tell_level(&ask.order);
-                self.rearrive(contract.ask);
-            }
-        }
+        self.return_unused(&contract);
     }
 }
 
@@ -226,7 +212,7 @@ impl Twin {
 
     /// What a delivery's outcome does to the provider's breaker.
     fn judge(&mut self, contract: &Contract, report: &DeliveryReport) {
-        use crate::Outcome::{Abandoned, Completed, Failed};
+        use crate::Outcome::{Abandoned, Completed, Failed, Overstated};
         let (account, instrument) = (contract.provider, contract.instrument);
         let mut provider = self.provider(account, instrument);
         match (provider.breaker, report.outcome) {
@@ -234,11 +220,11 @@ impl Twin {
                 provider.failures = 0;
                 self.set_provider(provider);
             }
-            (Breaker::Closed, Failed) if provider.failures + 1 < BREAKER_FAILURES => {
+            (Breaker::Closed, Failed | Overstated) if provider.failures + 1 < BREAKER_FAILURES => {
                 provider.failures += 1;
                 self.set_provider(provider);
             }
-            (Breaker::Closed | Breaker::HalfOpen { .. }, Failed) => {
+            (Breaker::Closed | Breaker::HalfOpen { .. }, Failed | Overstated) => {
                 let until = Timestamp(self.now.0.saturating_add(BREAKER_COOL_DOWN_NS));
                 self.set_breaker(account, instrument, Breaker::Open { until });
                 self.park_asks(account, instrument);
@@ -247,7 +233,7 @@ impl Twin {
                 self.set_breaker(account, instrument, Breaker::Closed);
                 self.return_asks(account, instrument);
             }
-            (Breaker::Open { .. }, Completed | Failed) | (_, Abandoned) => {}
+            (Breaker::Open { .. }, Completed | Failed | Overstated) | (_, Abandoned) => {}
         }
     }
 
@@ -267,7 +253,7 @@ impl Twin {
     }
 
     /// The contract of a probe closed.
-    fn return_probe(&mut self, account: AccountId, instrument: InstrumentId) {
+    pub(super) fn return_probe(&mut self, account: AccountId, instrument: InstrumentId) {
         match self.provider(account, instrument).breaker {
             Breaker::HalfOpen { probes } if probes < BREAKER_PROBES => {
                 self.set_breaker(account, instrument, Breaker::HalfOpen { probes: probes + 1 });

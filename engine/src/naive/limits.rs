@@ -98,7 +98,8 @@ impl Twin {
         let orders = self.orders.iter().filter(|open| open.counted);
         let orders = orders.filter(|open| open.order.account == account && open.order.key == key);
         let held: i64 = orders.map(|open| self.held_by(&open.order).0).sum();
-        let contracts = self.contracts.iter().filter(|contract| contract.counted_key == Some(key));
+        let contracts = self.contracts.iter().chain(self.locks.iter().map(|lock| &lock.contract));
+        let contracts = contracts.filter(|contract| contract.counted_key == Some(key));
         let escrow: i64 = contracts.filter(|contract| contract.buyer == account).map(|own| own.escrow.0).sum();
         let today = if limited.day.0 == day_of(self.now) { limited.day.1 } else { 0 };
         let this_month = if limited.month.0 == month_of(self.now) { limited.month.1 } else { 0 };

@@ -2,6 +2,7 @@
 
 use super::contracts::NewContract;
 use super::{Open, Place, Twin};
+use crate::limits::CHOICE_ASKS_MAX;
 use crate::{
     AccountId, Amount, Attributes, Breaker, CloseReason, Event, InstrumentId, InstrumentState, Miss, Order, OrderId,
     Preference, Price, Quantity, SelfTrade, Side, Terms,
@@ -59,7 +60,16 @@ impl Twin {
     /// Which of `orders` this one matches first.
     pub(super) fn best_match(&self, taker: &Order, orders: &[Open]) -> Option<Open> {
         let others = self.others(taker, orders).into_iter();
-        others.filter(|open| self.may_trade(taker, &open.order)).min_by_key(|open| self.rank(taker, open)).copied()
+        self.first_accepted(taker, others.filter(|open| self.may_trade(taker, &open.order)).collect()).copied()
+    }
+
+    /// The first of these; of a bid for certain providers the first of theirs, if it is near enough to the front.
+    fn first_accepted<'a>(&self, taker: &Order, mut others: Vec<&'a Open>) -> Option<&'a Open> {
+        let Some(providers) = &self.chosen else {
+            return others.into_iter().min_by_key(|open| self.rank(taker, open));
+        };
+        others.sort_by_key(|open| self.rank(taker, open));
+        others.into_iter().take(CHOICE_ASKS_MAX).find(|open| providers.accept(open.order.account))
     }
 
     /// Least is first.
@@ -86,7 +96,7 @@ impl Twin {
     }
 
     /// What an order that matches nothing lacks in the book as it is now.
-    fn miss(&self, taker: &Order) -> Miss {
+    pub(super) fn miss(&self, taker: &Order) -> Miss {
         let others = self.others(taker, &self.orders);
         let crossing: Vec<&Open> =
             others.iter().copied().filter(|open| self.prices_cross(taker, &open.order)).collect();
@@ -94,10 +104,9 @@ impl Twin {
             Miss::EmptyBook
         } else if crossing.is_empty() {
             Miss::Price
-        } else if !crossing.iter().any(|open| self.constraints_are_met(taker, &open.order)) {
-            Miss::Constraints
         } else {
-            Miss::Capacity
+            let met = crossing.into_iter().filter(|open| self.constraints_are_met(taker, &open.order)).collect();
+            if self.first_accepted(taker, met).is_none() { Miss::Constraints } else { Miss::Capacity }
         }
     }
 

@@ -6,6 +6,7 @@
 mod calendar;
 mod contracts;
 mod limits;
+mod locks;
 mod matching;
 mod money;
 mod orders;
@@ -18,7 +19,8 @@ use crate::limits::{ACCOUNTS_MAX, INSTRUMENTS_MAX};
 use crate::{
     AccountId, Amount, Attributes, Balance, Breaker, ClientOrderId, Command, ContractId, CreditPolicy, Event, Expiry,
     Input, InstrumentId, InstrumentSpec, InstrumentState, KeyId, KeyLimits, Order, OrderAnswer, OrderId, PayoutId,
-    PayoutPolicy, Price, Quantity, Reference, RejectReason, Side, Terms, TimeInForce, Timer, Timestamp, invariant,
+    PayoutPolicy, Price, Providers, Quantity, Reference, RejectReason, Side, Terms, TimeInForce, Timer, Timestamp,
+    invariant,
 };
 
 /// A party: its money, its wishes and its limits.
@@ -100,6 +102,14 @@ struct Contract {
     probe: bool,
 }
 
+/// A locked quote: the bid that it becomes when it is used, and the contract that comes of it then.
+#[derive(Clone, Copy, Debug)]
+struct Lock {
+    order: Order,
+    /// Without a number; ends when the lock does.
+    contract: Contract,
+}
+
 /// What is known of a provider on a market.
 #[derive(Clone, Copy, Debug)]
 struct Provider {
@@ -154,12 +164,14 @@ struct Payout {
     id: PayoutId,
     account: AccountId,
     amount: Amount,
+    sent: bool,
 }
 
 /// Something that happens at its time. Ordered as things of the same time happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Deadline {
     Contract(InstrumentId, ContractId),
+    Lock(OrderId),
     Order(OrderId),
     Timer(AccountId, Timer),
     Breaker(InstrumentId, AccountId),
@@ -185,6 +197,8 @@ pub struct Twin {
     orders: Vec<Open>,
     /// Open contracts, ascending by id.
     contracts: Vec<Contract>,
+    /// Open locks, ascending by number.
+    locks: Vec<Lock>,
     providers: Vec<Provider>,
     /// Asks that match once their market opens, in the order in which they began to wait.
     waiting: Vec<OrderId>,
@@ -195,6 +209,8 @@ pub struct Twin {
     payouts: Vec<Payout>,
     /// The first instant of the month of the next sweep.
     next_sweep: Option<Timestamp>,
+    /// Whose asks the bid that is being placed may take, if that is said.
+    chosen: Option<Providers>,
     /// Numbers given so far.
     orders_accepted: u64,
     contracts_made: u64,
@@ -238,6 +254,9 @@ impl Twin {
         for contract in &self.contracts {
             all.push((contract.expires_at, Deadline::Contract(contract.instrument, contract.id)));
         }
+        for lock in &self.locks {
+            all.push((lock.contract.expires_at, Deadline::Lock(lock.order.id)));
+        }
         for open in &self.orders {
             if let TimeInForce::Gtd(at) = open.order.time_in_force {
                 all.push((at, Deadline::Order(open.order.id)));
@@ -260,6 +279,7 @@ impl Twin {
     fn meet(&mut self, deadline: Deadline) {
         match deadline {
             Deadline::Contract(_, contract) => self.close_contract(contract, Expiry::Expired),
+            Deadline::Lock(lock) => self.end_lock(lock, crate::CloseReason::Expired),
             Deadline::Order(order) => self.close_order(order, crate::CloseReason::Expired),
             Deadline::Timer(account, timer) => self.fire_timer(account, timer),
             Deadline::Breaker(instrument, provider) => self.half_open_breaker(provider, instrument),
@@ -278,6 +298,7 @@ impl Twin {
             Command::RequestPayout { account, amount } => self.request_payout(account, amount),
             Command::ConfirmPayout { payout } => self.end_payout(payout, true),
             Command::FailPayout { payout } => self.end_payout(payout, false),
+            Command::SendPayout { payout } => self.send_payout(payout),
             Command::Tick => Ok(()),
             Command::ReplaceOrder(ref replacement) => self.replace_order(replacement),
             Command::CancelOrders { account, instrument, side } => self.cancel_orders(account, instrument, side),
@@ -292,6 +313,10 @@ impl Twin {
             Command::SetKeyLimits { account, key, limits } => self.set_key_limits(account, key, limits),
             Command::SetGuardRail { account, window, limit } => self.set_guard_rail(account, window, limit),
             Command::ResetGuardRails { account } => self.reset_guard_rails(account),
+            Command::LockQuote(ref new) => self.lock_quote(new),
+            Command::PlaceChosen { ref order, ref providers } => self.place_chosen(order, providers),
+            Command::UseQuote { account, lock } => self.use_quote(account, lock),
+            Command::ReleaseQuote { account, lock } => self.release_quote(account, lock),
         }
     }
 
@@ -430,6 +455,12 @@ impl Twin {
         self.contracts.iter().map(|contract| (contract.id, contract.remaining, contract.provider))
     }
 
+    /// Open locks by number: whose each is, what is in escrow for it and when it ends.
+    pub fn open_locks(&self) -> impl Iterator<Item = (OrderId, AccountId, Amount, Timestamp)> {
+        let told = |lock: &Lock| (lock.order.id, lock.order.account, lock.contract.escrow, lock.contract.expires_at);
+        self.locks.iter().map(told)
+    }
+
     /// Pending payouts by id.
     pub fn pending_payouts(&self) -> impl Iterator<Item = PayoutId> {
         self.payouts.iter().map(|payout| payout.id)
@@ -471,7 +502,8 @@ impl Twin {
     pub fn is_sound(&self) -> bool {
         let money = (1..).map(AccountId).zip(&self.accounts).all(|(id, account)| {
             let orders = self.orders.iter().filter(|open| open.order.account == id);
-            let contracts = self.contracts.iter().filter(|contract| contract.buyer == id);
+            let contracts = self.contracts.iter().chain(self.locks.iter().map(|lock| &lock.contract));
+            let contracts = contracts.filter(|contract| contract.buyer == id);
             account.balance.held.0 == orders.map(|open| self.held_by(&open.order).0).sum::<i64>()
                 && account.balance.escrow.0 == contracts.map(|contract| contract.escrow.0).sum::<i64>()
         });

@@ -138,6 +138,7 @@ impl Twin {
                 self.close_order(order.order.id, CloseReason::Disputed);
             }
         }
+        self.end_disputed_locks(account);
         let there = self.account(account).balance.available.min(amount);
         let owed = Amount(amount.0 - there.0);
         self.transfer(LedgerAccount::Available(account), LedgerAccount::External, there, TransferCode::Dispute);
@@ -211,10 +212,22 @@ impl Twin {
     fn pay_out(&mut self, account: AccountId, amount: Amount) {
         self.payouts_requested += 1;
         let payout = PayoutId(self.payouts_requested);
-        self.payouts.push(Payout { id: payout, account, amount });
+        self.payouts.push(Payout { id: payout, account, amount, sent: false });
         self.tell(Event::PayoutRequested { payout, account, amount });
         let (earned, pending) = (LedgerAccount::Earned(account), LedgerAccount::PayoutPending(account));
         self.transfer(earned, pending, amount, TransferCode::PayoutRequest);
+    }
+
+    pub(super) fn send_payout(&mut self, payout: PayoutId) -> Outcome {
+        let known = self.payouts.iter_mut().find(|known| known.id == payout);
+        let known = known.ok_or(RejectReason::UnknownPayout)?;
+        if known.sent {
+            return Err(RejectReason::PayoutAlreadySent);
+        }
+        known.sent = true;
+        let Payout { account, amount, .. } = *known;
+        self.tell(Event::PayoutSent { payout, account, amount });
+        Ok(())
     }
 
     pub(super) fn end_payout(&mut self, payout: PayoutId, paid: bool) -> Outcome {
@@ -223,10 +236,10 @@ impl Twin {
         self.payouts.retain(|known| known.id != payout);
         let pending = LedgerAccount::PayoutPending(account);
         if paid {
-            self.tell(Event::PayoutConfirmed { payout });
+            self.tell(Event::PayoutConfirmed { payout, account, amount });
             self.transfer(pending, LedgerAccount::External, amount, TransferCode::PayoutConfirm);
         } else {
-            self.tell(Event::PayoutFailed { payout });
+            self.tell(Event::PayoutFailed { payout, account, amount });
             self.transfer(pending, LedgerAccount::Earned(account), amount, TransferCode::PayoutReturn);
         }
         Ok(())

@@ -3,13 +3,13 @@
 use super::{Open, Outcome, Place, Twin};
 use crate::ids::{slot_of, slotted_id};
 use crate::limits::{
-    ACCOUNT_ATOMS_MAX, CLIENT_IDS_PER_ACCOUNT_MAX, OPEN_CONTRACTS_MAX, OPEN_CONTRACTS_PER_ACCOUNT_MAX, OPEN_ORDERS_MAX,
-    OPEN_ORDERS_PER_ACCOUNT_MAX, TIMER_NS_MAX,
+    ACCOUNT_ATOMS_MAX, CHOSEN_PROVIDERS_MAX, CLIENT_IDS_PER_ACCOUNT_MAX, OPEN_CONTRACTS_MAX,
+    OPEN_CONTRACTS_PER_ACCOUNT_MAX, OPEN_ORDERS_MAX, OPEN_ORDERS_PER_ACCOUNT_MAX, TIMER_NS_MAX,
 };
 use crate::{
-    AccountId, Amount, Breaker, CloseReason, Event, InstrumentId, InstrumentSpec, InstrumentState, LedgerAccount,
-    NewOrder, Order, OrderAnswer, OrderId, Preference, Price, Quantity, RejectReason, Side, Terms, TimeInForce, Timer,
-    Timestamp, TransferCode, invariant,
+    AccountId, Amount, Breaker, ClientOrderId, CloseReason, Event, InstrumentId, InstrumentSpec, InstrumentState,
+    LedgerAccount, NewOrder, Order, OrderAnswer, OrderId, Preference, Price, Providers, Quantity, RejectReason,
+    SelfTrade, Side, Terms, TimeInForce, Timer, Timestamp, TransferCode, invariant,
 };
 
 /// Checks 14 and 15.
@@ -63,6 +63,16 @@ pub(super) fn lowest_free(mut used: Vec<usize>) -> usize {
 
 impl Twin {
     pub(super) fn place_order(&mut self, new: &NewOrder) -> Outcome {
+        self.place(new, None)
+    }
+
+    pub(super) fn place_chosen(&mut self, new: &NewOrder, providers: &Providers) -> Outcome {
+        let placed = self.place(new, Some(providers));
+        self.chosen = None;
+        placed
+    }
+
+    fn place(&mut self, new: &NewOrder, providers: Option<&Providers>) -> Outcome {
         if let Some(answer) = self.first_answer(new) {
             self.tell(Event::OrderRepeated(answer));
             return Ok(());
@@ -71,6 +81,17 @@ impl Twin {
         let order = self.describe(new, price);
         if order.post_only {
             self.check_would_rest(&order)?;
+        }
+        if let Some(providers) = providers {
+            let single_bid = matches!(new.terms, Terms::Bid { single: true, .. });
+            let mode_fits = new.self_trade == SelfTrade::CancelNewest || new.self_trade == SelfTrade::Allow;
+            if !single_bid || new.time_in_force.may_rest() || !mode_fits {
+                return Err(RejectReason::NotChoosy);
+            }
+            if providers.named().len() > CHOSEN_PROVIDERS_MAX {
+                return Err(RejectReason::TooManyProviders { max: CHOSEN_PROVIDERS_MAX as u32 });
+            }
+            self.chosen = Some(providers.clone());
         }
         self.orders_accepted += 1;
         let counted = self.has_limits(order.account, order.key);
@@ -83,22 +104,26 @@ impl Twin {
         let (filled, rested) = self.arrive(order.id, Some(least));
         if let Some(client_id) = new.client_id {
             let answer = OrderAnswer { order: order.id, seq: self.seq, filled, rested };
-            let answers = &mut self.account_mut(new.account).answers;
-            answers.push((client_id, answer));
-            if answers.len() > CLIENT_IDS_PER_ACCOUNT_MAX as usize {
-                answers.remove(0);
-            }
+            self.remember(new.account, client_id, answer);
         }
         Ok(())
     }
 
-    fn first_answer(&self, new: &NewOrder) -> Option<OrderAnswer> {
+    pub(super) fn remember(&mut self, account: AccountId, client_id: ClientOrderId, answer: OrderAnswer) {
+        let answers = &mut self.account_mut(account).answers;
+        answers.push((client_id, answer));
+        if answers.len() > CLIENT_IDS_PER_ACCOUNT_MAX as usize {
+            answers.remove(0);
+        }
+    }
+
+    pub(super) fn first_answer(&self, new: &NewOrder) -> Option<OrderAnswer> {
         let answers = &self.find_account(new.account).ok()?.answers;
         answers.iter().find(|(client_id, _)| Some(*client_id) == new.client_id).map(|(_, answer)| *answer)
     }
 
     /// The order as it would be accepted now.
-    fn describe(&self, new: &NewOrder, price: Price) -> Order {
+    pub(super) fn describe(&self, new: &NewOrder, price: Price) -> Order {
         let slot = lowest_free(self.orders.iter().map(|open| slot_of(open.order.id.0)).collect());
         Order {
             id: OrderId(slotted_id(self.orders_accepted + 1, slot)),
@@ -118,7 +143,7 @@ impl Twin {
     }
 
     /// Checks 1 to 22; the limit it trades at and what it would hold.
-    fn check_new(&self, new: &NewOrder) -> Result<(Price, Amount), RejectReason> {
+    pub(super) fn check_new(&self, new: &NewOrder) -> Result<(Price, Amount), RejectReason> {
         self.find_account(new.account)?;
         let market = self.find_market(new.instrument)?;
         if market.state != InstrumentState::Open {

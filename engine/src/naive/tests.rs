@@ -4,7 +4,7 @@ use crate::{
     AccountId, Amount, Attributes, Breaker, CloseReason, Command, Constraints, ContractId, DeliveryReport, Event,
     Input, InstrumentId, InstrumentSpec, InstrumentState, KeyId, KeyLimit, KeyLimits, Miss, NewOrder, Order, OrderId,
     Outcome, PayoutPolicy, Preference, Price, Quantity, Reference, RejectReason, Replacement, SelfTrade, Side, Symbol,
-    Terms, TimeInForce, Timestamp, TokenWeights, Trade, TransferCode,
+    Terms, TimeInForce, Timestamp, TokenWeights, Tokens, Trade, TransferCode,
 };
 
 const DOLLAR: i64 = 100 * crate::ATOMS_PER_CENT;
@@ -76,6 +76,7 @@ impl Market {
             first_token_ms: None,
             throughput_tps: None,
             outcome,
+            tokens: Tokens::default(),
             last: true,
         }))
     }
@@ -419,6 +420,7 @@ fn a_broken_promise_returns_a_part() {
             first_token_ms: Some(first_token_ms),
             throughput_tps: Some(0),
             outcome: Outcome::Completed,
+            tokens: Tokens::default(),
             last: true,
         }));
         moved(&events).iter().any(|(code, atoms)| (*code, *atoms) == (TransferCode::Rebate, 5_000))

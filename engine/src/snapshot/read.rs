@@ -4,7 +4,7 @@ use super::{CHUNK_BYTES_MAX, CHUNK_HEADER_BYTES, Header, MAGIC, Part, ROW_BYTES_
 use crate::deadlines::Deadline;
 use crate::engine::Capacity;
 use crate::flags::Flags;
-use crate::ids::{SLOT_BITS, dense_index};
+use crate::ids::{SLOT_BITS, dense_index, slot_of};
 use crate::limits::{ACCOUNTS_MAX, INSTRUMENTS_MAX, OPEN_ORDERS_MAX, OPEN_ORDERS_PER_ACCOUNT_MAX, QUANTITY_MAX};
 use crate::market::Market;
 use crate::orders::{OrderRow, Slot, slot_named};
@@ -12,7 +12,7 @@ use crate::provider::Provider;
 use crate::spending::{KeySpending, SpendingRow};
 use crate::{
     AccountId, Balance, Breaker, Contract, ContractId, Engine, InstrumentId, InstrumentSpec, InstrumentState, KeyId,
-    OrderId, Timer, Timestamp,
+    Lock, OrderId, Timer, Timestamp,
 };
 use bincode::Decode;
 use std::io::{ErrorKind, Read};
@@ -36,7 +36,7 @@ impl Engine {
     pub fn read_snapshot_with(input: &mut impl Read, capacity: Capacity) -> Result<Engine, SnapshotError> {
         let mut chunks = Chunks::begin(input)?;
         let header = chunks.header()?;
-        let mut builder = Builder { engine: Engine::with_capacity(capacity), booked: Vec::new() };
+        let mut builder = Builder { engine: Engine::with_capacity(capacity), header, booked: Vec::new() };
         while let Some(mut rows) = chunks.next()? {
             let (part, chunk) = (rows.part, rows.chunk);
             let corrupt = |what| SnapshotError::Corrupt { part: part.name(), chunk, what };
@@ -45,7 +45,7 @@ impl Engine {
             }
             rows.end().map_err(corrupt)?;
         }
-        let mut engine = builder.finish(&header);
+        let mut engine = builder.finish();
         let actual = engine.checkpoint();
         if actual != header.state {
             return Err(SnapshotError::StateMismatch { expected: header.state, actual });
@@ -62,6 +62,7 @@ struct Chunks<'a, R> {
     input: &'a mut R,
     /// Of all bytes read.
     hasher: blake3::Hasher,
+    version: u32,
     part: Part,
     chunk: u64,
     bytes: Vec<u8>,
@@ -71,7 +72,7 @@ impl<'a, R: Read> Chunks<'a, R> {
     /// Reads what stands in front of the chunks.
     fn begin(input: &'a mut R) -> Result<Chunks<'a, R>, SnapshotError> {
         let hasher = blake3::Hasher::new();
-        let mut chunks = Chunks { input, hasher, part: Part::Header, chunk: 0, bytes: Vec::new() };
+        let mut chunks = Chunks { input, hasher, version: VERSION, part: Part::Header, chunk: 0, bytes: Vec::new() };
         let mut magic = [0; MAGIC.len()];
         match chunks.fill(&mut magic) {
             Err(SnapshotError::Io(error)) => return Err(error.into()),
@@ -81,7 +82,7 @@ impl<'a, R: Read> Chunks<'a, R> {
         let mut version = [0; 4];
         chunks.fill(&mut version)?;
         match u32::from_le_bytes(version) {
-            VERSION => Ok(chunks),
+            version @ 1..=VERSION => Ok(Chunks { version, ..chunks }),
             found => Err(SnapshotError::UnknownVersion { found, newest: VERSION }),
         }
     }
@@ -116,7 +117,7 @@ impl<'a, R: Read> Chunks<'a, R> {
         self.fill(&mut front)?;
         let [part, rows @ .., l0, l1, l2, l3] = front;
         let (rows, length) = (u32::from_le_bytes(rows), u32::from_le_bytes([l0, l1, l2, l3]) as usize);
-        let part = Part::from_number(part).filter(|part| *part >= self.part);
+        let part = Part::from_number(part, self.version).filter(|part| *part >= self.part);
         self.part = part.ok_or_else(|| self.corrupt("a part that does not belong here"))?;
         if length > CHUNK_BYTES_MAX {
             return Err(self.corrupt("a chunk that is too long"));
@@ -161,10 +162,16 @@ impl Rows<'_> {
     }
 }
 
+/// Whether an id can be that of one of so many that were made: a slot is new only when those before it are taken.
+fn is_one_of(made: u64, id: u64) -> bool {
+    (1..=made).contains(&(id >> SLOT_BITS)) && (slot_of(id) as u64) < made
+}
+
 /// An engine on its way back. Rows are looked at only as far as wrong ones could stop the process; whether they are the
 /// right ones, the state hash says.
 struct Builder {
     engine: Engine,
+    header: Header,
     /// Orders to go into their books, once all are known.
     booked: Vec<(InstrumentId, u64, Slot)>,
 }
@@ -221,6 +228,7 @@ impl Builder {
                 engine.timers.insert((account, timer), at);
                 engine.deadlines.set(at, Deadline::Timer(account, timer));
             }
+            Part::Locks => self.lock(rows.next()?)?,
             Part::Header | Part::End => return Err("a second header"),
         }
         Ok(())
@@ -259,9 +267,10 @@ impl Builder {
 
     fn order(&mut self, row: &OrderRow) -> Result<(), Fault> {
         self.known_account(row.account)?;
+        let made = self.header.order_serial;
         let spec = self.known_market(row.instrument)?.spec();
         let slot = slot_named(row.id);
-        let sound = row.id >> SLOT_BITS > 0
+        let sound = is_one_of(made, row.id)
             && slot <= OPEN_ORDERS_MAX
             && u64::from(row.ticks) <= spec.price_max.0 / spec.tick.0
             && row.remaining <= row.quantity
@@ -287,12 +296,19 @@ impl Builder {
         self.known_account(contract.buyer)?;
         self.known_account(contract.provider)?;
         self.known_market(contract.instrument)?;
-        if id.0 >> SLOT_BITS == 0 || !self.engine.contracts.is_free(id) {
+        if !is_one_of(self.header.contract_serial, id.0) || !self.engine.contracts.is_free(id) {
             return Err("a contract that cannot be");
         }
         let market = dense_index(contract.instrument.0).ok_or("a market that is not known")?;
         self.engine.contracts.restore(id, contract, &mut self.engine.markets[market].contracts);
         self.engine.ledger.account_mut(contract.buyer).open_contracts += 1;
+        Ok(())
+    }
+
+    fn lock(&mut self, lock: Lock) -> Result<(), Fault> {
+        self.known_account(lock.order.account)?;
+        self.known_market(lock.order.instrument)?;
+        self.engine.insert_lock(lock);
         Ok(())
     }
 
@@ -317,8 +333,8 @@ impl Builder {
     }
 
     /// Everything that follows from the rows.
-    fn finish(self, header: &Header) -> Engine {
-        let Builder { mut engine, mut booked } = self;
+    fn finish(self) -> Engine {
+        let Builder { mut engine, header, mut booked } = self;
         (engine.last_seq, engine.last_at) = (header.last_seq, header.last_at);
         (engine.orders.serial, engine.orders.clock) = (header.order_serial, header.order_clock);
         (engine.contracts.serial, engine.next_payout) = (header.contract_serial, header.next_payout);

@@ -82,6 +82,9 @@ fn rows_that_cannot_be_are_refused_even_under_a_good_check() {
     assert!(read(&with_orders(&[row], |_| ())).is_ok());
     let impossible = [
         OrderRow { id: 0, ..row },
+        // The second slot, and the second order, where one order was ever made.
+        OrderRow { id: row.id + 1, ..row },
+        OrderRow { id: 2 << crate::ids::SLOT_BITS, ..row },
         OrderRow { id: row.id | ((1 << crate::ids::SLOT_BITS) - 1), ..row },
         OrderRow { ticks: 1_001, ..row },
         OrderRow { remaining: 10, ..row },
@@ -126,8 +129,8 @@ fn parts_come_in_order_and_versions_are_known() {
         bytes
     };
     assert!(read(&chunks(VERSION, &[Part::Header])).is_ok());
-    let error = read(&chunks(2, &[Part::Header])).unwrap_err();
-    assert!(matches!(error, SnapshotError::UnknownVersion { found: 2, newest: VERSION }));
+    let error = read(&chunks(3, &[Part::Header])).unwrap_err();
+    assert!(matches!(error, SnapshotError::UnknownVersion { found: 3, newest: VERSION }));
     assert_eq!(corrupt(&chunks(VERSION, &[])), "end: the header is missing");
     assert_eq!(corrupt(&chunks(VERSION, &[Part::Accounts])), "accounts: the header is missing");
     assert_eq!(corrupt(&chunks(VERSION, &[Part::Header, Part::Header])), "header: a second header");

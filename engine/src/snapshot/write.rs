@@ -34,6 +34,7 @@ impl Engine {
         chunks.part(Part::Spending, self.spending.rows())?;
         chunks.part(Part::Keys, self.keys.map())?;
         chunks.part(Part::Timers, self.timers.map())?;
+        chunks.part(Part::Locks, self.locks())?;
         chunks.end()
     }
 

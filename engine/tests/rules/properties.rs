@@ -19,6 +19,8 @@ enum Step {
     Cancel(usize),
     Replace(usize, Option<u64>, Option<u64>),
     Deliver(usize, DeliveryReport),
+    Use(usize),
+    Release(usize),
 }
 
 impl Step {
@@ -28,7 +30,20 @@ impl Step {
             let order = (!orders.is_empty()).then(|| orders[nth % orders.len()]);
             order.map_or((AccountId(1), OrderId(0)), |order| (order.account, order.id))
         };
+        let lock = |nth: usize| {
+            let locks: Vec<&Lock> = engine.locks().collect();
+            let lock = (!locks.is_empty()).then(|| locks[nth % locks.len()]);
+            lock.map_or((AccountId(1), OrderId(0)), |lock| (lock.order.account, lock.order.id))
+        };
         match self {
+            Step::Use(nth) => {
+                let (account, lock) = lock(*nth);
+                Command::UseQuote { account, lock }
+            }
+            Step::Release(nth) => {
+                let (account, lock) = lock(*nth);
+                Command::ReleaseQuote { account, lock }
+            }
             Step::Plain(command) => command.clone(),
             Step::Cancel(nth) => {
                 let (account, order) = order(*nth);
@@ -138,6 +153,19 @@ fn place() -> impl Strategy<Value = Command> {
     )
 }
 
+/// The same as a lock, where that is possible.
+fn lock() -> impl Strategy<Value = Command> {
+    place().prop_map(|command| {
+        let Command::PlaceOrder(mut new) = command else { return command };
+        if let Terms::Bid { single, .. } = &mut new.terms {
+            *single = true;
+            new.quantity = Quantity(new.quantity.0 % 10 + 1);
+            (new.time_in_force, new.post_only, new.min_quantity) = (TimeInForce::Ioc, false, Quantity(0));
+        }
+        Command::LockQuote(Box::new(new))
+    })
+}
+
 fn deliver() -> impl Strategy<Value = Step> {
     let outcome = prop_oneof![3 => Just(Outcome::Completed), 1 => Just(Outcome::Failed), 1 => Just(Outcome::Abandoned)];
     let measures = (prop::option::of(0_u32..6), prop::option::of(0_u32..6));
@@ -148,6 +176,7 @@ fn deliver() -> impl Strategy<Value = Step> {
             first_token_ms: measures.0,
             throughput_tps: measures.1,
             outcome,
+            tokens: Tokens::default(),
             last,
         };
         Step::Deliver(nth, report)
@@ -175,6 +204,7 @@ fn account_commands() -> impl Strategy<Value = Command> {
         1 => account().prop_map(|account| Command::RequestPayout { account, amount: None }),
         1 => (1_u64..4).prop_map(|payout| Command::ConfirmPayout { payout: PayoutId(payout) }),
         1 => (1_u64..4).prop_map(|payout| Command::FailPayout { payout: PayoutId(payout) }),
+        1 => (1_u64..4).prop_map(|payout| Command::SendPayout { payout: PayoutId(payout) }),
         1 => (account(), 0_i64..200_000).prop_map(|(account, cap)| {
             let policy = CreditPolicy { overage_cap: Amount(cap), auto_renew: false };
             Command::SetCreditPolicy { account, policy }
@@ -198,6 +228,9 @@ fn steps() -> impl Strategy<Value = Step> {
     prop_oneof![
         12 => place().prop_map(Step::Plain),
         12 => deliver(),
+        4 => lock().prop_map(Step::Plain),
+        1 => any::<usize>().prop_map(Step::Use),
+        1 => any::<usize>().prop_map(Step::Release),
         1 => any::<usize>().prop_map(Step::Cancel),
         2 => replace.prop_map(|(nth, price, quantity)| Step::Replace(nth, price.map(|price| price * 1_000), quantity)),
         3 => account_commands().prop_map(Step::Plain),
@@ -296,6 +329,17 @@ impl Shadow {
             Event::QuoteRestored { order, remaining } => {
                 self.moving.clear();
                 self.orders.get_mut(order).expect("it is open").order.remaining = *remaining;
+            }
+            Event::QuoteLocked { ask, price, quantity, .. } => {
+                let known = self.orders.get_mut(ask).expect("it is open");
+                assert_eq!((known.place, known.order.price), (Place::Book, *price), "{known:?}");
+                assert!(known.order.remaining > *quantity, "{known:?} is used up");
+                known.order.remaining.0 -= quantity.0;
+            }
+            Event::Traded(trade) if trade.bid.is_of_lock() => {
+                let bid = &mut self.orders.get_mut(&trade.bid).expect("it was just accepted").order;
+                assert!(bid.price >= trade.price && bid.remaining == trade.quantity, "{bid:?} and {trade:?}");
+                bid.remaining = Quantity(0);
             }
             Event::Traded(trade) => self.trade(trade),
             Event::ProviderMeasured { provider, instrument, latency_ms, throughput_tps } => {
@@ -515,13 +559,14 @@ fn check_money(engine: &Engine) {
         let held: i64 = bids.map(|order| hold(engine, order)).sum();
         let contracts = engine.contracts();
         let own = contracts.iter().map(|(_, contract)| contract).filter(|contract| contract.buyer == id);
-        let escrow: i64 = own.map(|contract| contract.escrow.0).sum();
+        let locks = engine.locks_of(id).map(|lock| &lock.contract);
+        let escrow: i64 = own.chain(locks).map(|contract| contract.escrow.0).sum();
         let payouts = engine.payouts().values().filter(|payout| payout.account == id);
         let pending: i64 = payouts.map(|payout| payout.amount.0).sum();
         let parts = [balance.available, balance.held, balance.escrow, balance.earned, balance.owed];
         assert!(parts.iter().all(|amount| amount.0 >= 0), "no negative balance: {balance:?}");
         assert_eq!(balance.held.0, held, "holds equal open bids");
-        assert_eq!(balance.escrow.0, escrow, "escrow equals open contracts");
+        assert_eq!(balance.escrow.0, escrow, "escrow equals open contracts and locks");
         assert_eq!(balance.payout_pending.0, pending, "pending equals open payouts");
         for (_, contract) in contracts.iter().filter(|(_, contract)| contract.buyer == id) {
             let value = contract.price.notional(contract.remaining).unwrap();
@@ -534,7 +579,8 @@ fn check_money(engine: &Engine) {
 fn facts(engine: &Engine) -> impl PartialEq + std::fmt::Debug + use<> {
     let balances: Vec<Balance> = (1..=ACCOUNTS).map(|id| *engine.balance(AccountId(id)).unwrap()).collect();
     let states = [1, 2].map(|id| engine.instrument_state(InstrumentId(id)));
-    (engine.orders(), engine.contracts(), balances, states, engine.fees())
+    let locks: Vec<Lock> = engine.locks().copied().collect();
+    (engine.orders(), engine.contracts(), locks, balances, states, engine.fees())
 }
 
 /// Two markets and accounts with a few hundred thousand atoms to spend, so that some run out.

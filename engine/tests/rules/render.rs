@@ -26,6 +26,10 @@ impl Story {
                 format!("listed {name}")
             }
             Event::OrderAccepted(order) => self.accepted(order, sent),
+            Event::QuoteLocked { .. } => self.locked(event, sent),
+            Event::QuoteReleased { lock, refund, reason, .. } => {
+                format!("released {} {} refund {}", self.order_name(*lock), reason_name(*reason), refund.0)
+            }
             Event::OrderRepeated(answer) => {
                 let (filled, rested) = (answer.filled.0, answer.rested.0);
                 format!("repeated {} filled {filled} rested {rested}", self.order_name(answer.order))
@@ -112,8 +116,9 @@ impl Story {
             Event::PayoutRequested { payout, account, amount } => {
                 format!("payout {} requested {} {}", payout.0, self.name(*account), amount.0)
             }
-            Event::PayoutConfirmed { payout } => format!("payout {} confirmed", payout.0),
-            Event::PayoutFailed { payout } => format!("payout {} failed", payout.0),
+            Event::PayoutSent { payout, .. } => format!("payout {} sent", payout.0),
+            Event::PayoutConfirmed { payout, .. } => format!("payout {} confirmed", payout.0),
+            Event::PayoutFailed { payout, .. } => format!("payout {} failed", payout.0),
             Event::PayoutPolicySet { account, policy } => {
                 let name = self.name(*account);
                 let word = |set, word| if set { word } else { "" };
@@ -146,7 +151,12 @@ impl Story {
 
     /// `accepted X`, with the price if the order named none.
     fn accepted(&mut self, order: &Order, sent: &Command) -> String {
-        let Command::PlaceOrder(new) = sent else { panic!("{order:?} accepted by {sent:?}") };
+        let new = match sent {
+            Command::PlaceOrder(new) => *new,
+            Command::PlaceChosen { order, .. } => **order,
+            Command::UseQuote { lock, .. } if *lock == order.id => self.locks[lock],
+            _ => panic!("{order:?} accepted by {sent:?}"),
+        };
         let echo = Order {
             id: order.id,
             account: new.account,
@@ -163,11 +173,34 @@ impl Story {
             terms: new.terms,
         };
         assert_eq!(*order, echo);
-        let name = self.naming.take().unwrap_or_else(|| format!("#{}", self.orders.len() + 1));
-        self.orders.insert(name.clone(), order.id);
-        self.order_names.insert(order.id, name.clone());
+        let name = self.order_names.get(&order.id).cloned().unwrap_or_else(|| self.name_order(order.id));
         let at = if new.limit.is_none() { format!(" @ {}", order.price.0) } else { String::new() };
         format!("accepted {name}{at}")
+    }
+
+    fn name_order(&mut self, id: OrderId) -> String {
+        let name = self.naming.take().unwrap_or_else(|| format!("#{}", self.orders.len() + 1));
+        self.orders.insert(name.clone(), id);
+        self.order_names.insert(id, name.clone());
+        name
+    }
+
+    /// `locked L A 10 @ 2 escrow 20`: the lock first, then the ask.
+    fn locked(&mut self, event: &Event, sent: &Command) -> String {
+        let (
+            Event::QuoteLocked { lock, account, key, provider, instrument, ask, price, quantity, escrow, until },
+            Command::LockQuote(new),
+        ) = (*event, sent)
+        else {
+            panic!("{event:?} by {sent:?}")
+        };
+        assert_eq!((account, key, instrument, quantity), (new.account, new.key, new.instrument, new.quantity));
+        assert_eq!(until.0, self.market.now + limits::QUOTE_LOCK_NS, "{event:?}");
+        assert!(lock.is_of_lock() && !ask.is_of_lock(), "{event:?}");
+        assert_eq!(self.market.engine.order(ask).map(|ask| ask.account), Some(provider), "{event:?}");
+        self.locks.insert(lock, **new);
+        let (name, ask, on) = (self.name_order(lock), self.order_name(ask), self.on_market(instrument));
+        format!("locked {name} {ask} {} @ {} escrow {}{on}", quantity.0, price.0, escrow.0)
     }
 
     /// `trade X A 50 @ 2`: the arriving order first. Its contract is called `bid/ask`, the next such `bid/ask.2`.
@@ -203,6 +236,7 @@ impl Story {
             first_token_ms: report.first_token_ms,
             throughput_tps: report.throughput_tps,
             outcome: report.outcome,
+            tokens: report.tokens,
         };
         assert_eq!(*event, echo);
         let (name, fees) =

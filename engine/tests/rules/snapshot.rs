@@ -93,6 +93,7 @@ fn scenario() -> Engine {
             first_token_ms,
             throughput_tps: Some(60),
             outcome: Outcome::Completed,
+            tokens: Tokens::default(),
             last,
         };
         let newest = market.engine.contracts().last().map(|(id, _)| *id);
@@ -106,8 +107,15 @@ fn scenario() -> Engine {
     market.send(Command::PlaceOrder(ask(FAILING, SECOND_MARKET, 5, 8, 40)));
     for _ in 0..5 {
         let (quantity, outcome) = (Quantity(0), Outcome::Failed);
-        let failed =
-            DeliveryReport { contract, quantity, first_token_ms: None, throughput_tps: None, outcome, last: false };
+        let failed = DeliveryReport {
+            contract,
+            quantity,
+            first_token_ms: None,
+            throughput_tps: None,
+            outcome,
+            tokens: Tokens::default(),
+            last: false,
+        };
         market.send(Command::ReportDelivery(failed));
     }
     market.send(Command::RequestPayout { account: PROVIDER, amount: Some(Amount(ATOMS_PER_CENT)) });
@@ -128,6 +136,8 @@ fn scenario() -> Engine {
     market.send(Command::PlaceOrder(part));
     let (contract, _) = *market.engine.contracts().last().expect("it traded");
     market.send(Command::PlaceOrder(order(BUYER, SECOND_MARKET, 18, 30, single)));
+    let locked = NewOrder { time_in_force: TimeInForce::Ioc, ..order(BUYER, FIRST, 7, 700_000, single) };
+    market.send(Command::LockQuote(Box::new(locked)));
     market.send(Command::SetInstrumentState { instrument: SECOND_MARKET, state: InstrumentState::Halted });
     let (quantity, outcome) = (Quantity(1), Outcome::Abandoned);
     market.send(Command::ReportDelivery(DeliveryReport {
@@ -136,6 +146,7 @@ fn scenario() -> Engine {
         first_token_ms: None,
         throughput_tps: None,
         outcome,
+        tokens: Tokens::default(),
         last: true,
     }));
     market.engine
@@ -158,8 +169,8 @@ fn golden(name: &str) -> PathBuf {
 
 /// `GOLDEN_SNAPSHOT=write` makes the files anew: only for a format that no released version has written.
 #[test]
-fn the_first_version_stays_readable() {
-    let (snapshot, hash) = (golden("snapshot_v1.bin"), golden("snapshot_v1.hash"));
+fn the_newest_version_stays_readable() {
+    let (snapshot, hash) = (golden("snapshot_v2.bin"), golden("snapshot_v2.hash"));
     if std::env::var("GOLDEN_SNAPSHOT").is_ok_and(|wish| wish == "write") {
         let engine = scenario();
         std::fs::write(&snapshot, written(&engine)).expect("the golden file can be written");
@@ -171,7 +182,19 @@ fn the_first_version_stays_readable() {
     assert_eq!(engine.state_hash().to_string(), expected.trim());
     assert!(written(&engine) == bytes, "the same state has the same bytes");
     let parts: BTreeSet<u8> = chunks(&bytes).into_iter().map(|(part, _)| part).collect();
-    assert_eq!(parts, (0..=16).collect(), "it holds something of every part");
+    assert_eq!(parts, (0..=17).collect(), "it holds something of every part");
+}
+
+#[test]
+fn the_first_version_which_had_no_locks_stays_readable() {
+    let bytes = std::fs::read(golden("snapshot_v1.bin")).expect("the golden file is there");
+    let expected = std::fs::read_to_string(golden("snapshot_v1.hash")).expect("the golden hash is there");
+    let engine = read(&bytes).expect("old snapshots can be read");
+    assert_eq!(engine.state_hash().to_string(), expected.trim(), "a state without locks has the hash it had");
+    assert_eq!(engine.locks().count(), 0);
+    let parts: Vec<u8> = chunks(&bytes).into_iter().map(|(part, _)| part).collect();
+    assert_eq!(parts.last(), Some(&16), "its end has the number that locks have now");
+    assert_eq!(read(&written(&engine)).expect("it is sound").state_hash(), engine.state_hash());
 }
 
 /// Refuses to give more than a chunk at once: no length may decide how much is read, and so allocated.
@@ -195,7 +218,7 @@ fn a_snapshot_with_any_byte_changed_or_cut_anywhere_is_refused() {
             let error = Engine::read_snapshot(&mut Wary(&damaged)).expect_err("it is damaged");
             let fitting = match at {
                 0..8 => matches!(error, SnapshotError::NotASnapshot),
-                8..12 => matches!(error, SnapshotError::UnknownVersion { newest: 1, .. }),
+                8..12 => matches!(error, SnapshotError::UnknownVersion { newest: 2, .. }),
                 _ => matches!(error, SnapshotError::Corrupt { .. }),
             };
             assert!(fitting, "byte {at}: {error}");
@@ -268,6 +291,7 @@ fn a_large_book_comes_back_in_its_order() {
             first_token_ms: None,
             throughput_tps: None,
             outcome: Outcome::Completed,
+            tokens: Tokens::default(),
             last: next(8) > 0,
         };
         market.send(Command::ReportDelivery(report));

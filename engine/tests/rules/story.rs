@@ -19,7 +19,9 @@ pub(crate) struct Story {
     pub(crate) contracts: BTreeMap<String, ContractId>,
     pub(crate) order_names: BTreeMap<OrderId, String>,
     pub(crate) contract_names: BTreeMap<ContractId, String>,
-    /// The name that the next accepted order, or the next listed instrument, gets.
+    /// What locked each quote.
+    pub(crate) locks: BTreeMap<OrderId, NewOrder>,
+    /// The name that the next accepted order or locked quote, or the next listed instrument, gets.
     pub(crate) naming: Option<String>,
     funds: usize,
     next_key: u32,
@@ -90,8 +92,16 @@ impl Story {
 
     fn command(&mut self, line: &mut Line) -> Command {
         match line.word("a command") {
-            "bid" => self.place(line, Side::Bid),
-            "ask" => self.place(line, Side::Ask),
+            "bid" => Command::PlaceOrder(self.place(line, Side::Bid)),
+            "ask" => Command::PlaceOrder(self.place(line, Side::Ask)),
+            "bid-from" => {
+                let providers = self.providers(line);
+                Command::PlaceChosen { order: Box::new(self.place(line, Side::Bid)), providers }
+            }
+            "lock" => Command::LockQuote(Box::new(self.place(line, Side::Bid))),
+            "lock-ask" => Command::LockQuote(Box::new(self.place(line, Side::Ask))),
+            "use" => Command::UseQuote { account: self.account(line), lock: self.order(line) },
+            "release" => Command::ReleaseQuote { account: self.account(line), lock: self.order(line) },
             "replace" => Command::ReplaceOrder(Replacement {
                 account: self.account(line),
                 order: self.order(line),
@@ -142,6 +152,17 @@ impl Story {
         }
     }
 
+    /// `only one,two` or `except one,two`.
+    fn providers(&mut self, line: &mut Line) -> Providers {
+        let only = line.takes("only");
+        if !only && !line.takes("except") {
+            line.fail("providers are named after only or except");
+        }
+        let names = line.word("accounts");
+        let named = names.split(',').map(|name| self.account_named(line, name)).collect();
+        if only { Providers::Only(named) } else { Providers::Except(named) }
+    }
+
     fn money_command(&mut self, word: &str, line: &mut Line) -> Command {
         match word {
             "refund" => {
@@ -164,6 +185,7 @@ impl Story {
                 Command::RequestPayout { account, amount: line.peek().map(|_| Amount(line.number())) }
             }
             "confirm" => Command::ConfirmPayout { payout: PayoutId(line.number()) },
+            "send" => Command::SendPayout { payout: PayoutId(line.number()) },
             "fail" => Command::FailPayout { payout: PayoutId(line.number()) },
             "payout-policy" => {
                 let account = self.account(line);
@@ -200,7 +222,7 @@ impl Story {
         }
     }
 
-    fn place(&mut self, line: &mut Line, side: Side) -> Command {
+    fn place(&mut self, line: &mut Line, side: Side) -> NewOrder {
         let (account, quantity) = (self.account(line), Quantity(line.number()));
         let limit = match line.word("a price") {
             "@" => Some(Price(line.number())),
@@ -245,7 +267,7 @@ impl Story {
                 }
             }
         }
-        Command::PlaceOrder(new)
+        new
     }
 
     /// Reads what either side may say of an order.
@@ -283,6 +305,7 @@ impl Story {
             first_token_ms: None,
             throughput_tps: None,
             outcome: Outcome::Completed,
+            tokens: Tokens { input: 374, cached_input: 100, output: 44 },
             last: false,
         };
         while let Some(word) = line.next() {
@@ -340,6 +363,10 @@ impl Story {
 
     pub(crate) fn account(&mut self, line: &mut Line) -> AccountId {
         let name = line.word("an account");
+        self.account_named(line, name)
+    }
+
+    fn account_named(&mut self, line: &Line, name: &str) -> AccountId {
         if name == "nobody" {
             return AccountId(u32::MAX);
         }

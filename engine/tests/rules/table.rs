@@ -140,9 +140,9 @@ macro_rules! files {
 }
 
 files! {
-    price_time preferences constraints single time_in_force min_quantity post_only market_orders self_trade replace
+    price_time preferences constraints single providers time_in_force min_quantity post_only market_orders self_trade replace
     cancel timers instrument_states price_band fees holds contracts rebates measured_truth breaker purchases disputes
-    overage payouts key_limits guard_rails listings refusals
+    overage payouts key_limits guard_rails locks listings refusals
 }
 
 /// Names of all cases with their texts.

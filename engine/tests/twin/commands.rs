@@ -83,7 +83,7 @@ fn reopen(random: &mut Random, twin: &Twin) -> Option<Command> {
 fn any(random: &mut Random, twin: &Twin) -> Command {
     // As many deliveries as contracts can bear.
     let deliveries = 30 + 30 * (twin.open_contracts().count() as u64).min(10);
-    match random.weighted(&[450, deliveries, 90, 20, 2, 30, 60, 8, 30]) {
+    match random.weighted(&[450, deliveries, 90, 20, 2, 30, 60, 8, 30, 90]) {
         0 => Command::PlaceOrder(new_order(random, twin)),
         1 => Command::ReportDelivery(delivery(random, twin)),
         2 => replacement(random, twin),
@@ -96,7 +96,8 @@ fn any(random: &mut Random, twin: &Twin) -> Command {
         5 => market(random, twin),
         6 => money(random, twin),
         7 => limits(random),
-        _ => Command::Tick,
+        8 => Command::Tick,
+        _ => lock(random, twin),
     }
 }
 
@@ -256,6 +257,48 @@ fn client_id(random: &mut Random) -> ClientOrderId {
     ClientOrderId(bytes)
 }
 
+/// Locks of small quantities mostly, and what may be done with those that are open.
+fn lock(random: &mut Random, twin: &Twin) -> Command {
+    let open: Vec<_> = twin.open_locks().collect();
+    let known = random.one_of(&open).filter(|_| !random.one_in(2));
+    if known.is_none() && !random.one_in(20) {
+        let new = immediate_single_bid(random, twin);
+        if random.one_in(2) {
+            return Command::PlaceChosen { order: Box::new(new), providers: providers(random) };
+        }
+        return Command::LockQuote(Box::new(new));
+    }
+    let (lock, owner, ..) = known.unwrap_or((OrderId(random.below(1 << 30)), AccountId(1), Amount::ZERO, Timestamp(0)));
+    let account = if random.one_in(30) { account(random) } else { owner };
+    if random.one_in(3) { Command::ReleaseQuote { account, lock } } else { Command::UseQuote { account, lock } }
+}
+
+/// A few providers, seldom too many.
+fn providers(random: &mut Random) -> Providers {
+    let count = if random.one_in(50) { limits::CHOSEN_PROVIDERS_MAX as u64 + 1 } else { random.below(4) };
+    let named = (0..count).map(|_| account(random)).collect();
+    if random.one_in(2) { Providers::Only(named) } else { Providers::Except(named) }
+}
+
+/// Mostly what locks and bids for certain providers must be.
+fn immediate_single_bid(random: &mut Random, twin: &Twin) -> NewOrder {
+    let mut new = new_order(random, twin);
+    if !random.one_in(10) {
+        let mut terms = terms(random);
+        while let Terms::Ask { .. } = terms {
+            terms = self::terms(random);
+        }
+        if let Terms::Bid { single, .. } = &mut terms {
+            *single = true;
+        }
+        let time_in_force = if random.one_in(3) { TimeInForce::Fok } else { TimeInForce::Ioc };
+        let modes = [SelfTrade::CancelNewest, SelfTrade::CancelNewest, SelfTrade::Allow];
+        let self_trade = random.one_of(&modes).unwrap_or_default();
+        new = NewOrder { terms, time_in_force, self_trade, post_only: false, ..new };
+    }
+    new
+}
+
 /// Any open order, sometimes with the wrong owner, seldom none.
 fn open_order(random: &mut Random, twin: &Twin) -> (AccountId, OrderId, InstrumentId, u64) {
     let orders: Vec<Order> = twin.open_orders().copied().collect();
@@ -295,8 +338,8 @@ fn delivery(random: &mut Random, twin: &Twin) -> DeliveryReport {
     let (contract, left, provider) = known.unwrap_or(none);
     let mood = Random(twin.now().0 / (40 * SECOND) * 8 + u64::from(provider.0)).next();
     let bad = mood.is_multiple_of(2);
-    let outcomes = [Outcome::Completed, Outcome::Failed, Outcome::Abandoned];
-    let outcome = outcomes[random.weighted(if bad { &[1, 20, 2] } else { &[20, 1, 2] })];
+    let outcomes = [Outcome::Completed, Outcome::Failed, Outcome::Abandoned, Outcome::Overstated];
+    let outcome = outcomes[random.weighted(if bad { &[1, 20, 2, 2] } else { &[20, 1, 2, 0] })];
     let slow = if (mood >> 8).is_multiple_of(2) { 4 } else { 0 };
     DeliveryReport {
         contract,
@@ -304,6 +347,7 @@ fn delivery(random: &mut Random, twin: &Twin) -> DeliveryReport {
         first_token_ms: (!random.one_in(3)).then(|| random.within(slow, slow + 3) as u32 * 100),
         throughput_tps: (!random.one_in(3)).then(|| random.within(4 - slow, 7 - slow) as u32 * 20),
         outcome,
+        tokens: Tokens { input: 1 + random.below(9) as u32, cached_input: 1, output: random.below(9) as u32 },
         last: random.one_in(3),
     }
 }
@@ -370,7 +414,10 @@ fn money(random: &mut Random, twin: &Twin) -> Command {
         5 => {
             let pending: Vec<PayoutId> = twin.pending_payouts().collect();
             let payout = random.one_of(&pending).filter(|_| !random.one_in(20)).unwrap_or(PayoutId(0));
-            if random.one_in(3) { Command::FailPayout { payout } } else { Command::ConfirmPayout { payout } }
+            [Command::SendPayout { payout }, Command::ConfirmPayout { payout }, Command::FailPayout { payout }]
+                .into_iter()
+                .nth(random.weighted(&[2, 2, 1]))
+                .unwrap_or(Command::Tick)
         }
         6 => {
             let policy = PayoutPolicy { automatic: random.one_in(3), monthly: random.one_in(2) };

@@ -30,7 +30,12 @@ pub(crate) fn steps(seed: u64, count: usize) -> Vec<Step> {
 /// Streams of even seeds have plain books: all asks promise the same and bids demand nothing, which is what the engine
 /// has its shortest ways for. Now and then an order is left as it is, so that books stop being plain midway.
 fn make_plain(command: &mut Command, seq: u64) {
-    let Command::PlaceOrder(order) = command else { return };
+    let locks = matches!(command, Command::LockQuote(_) | Command::PlaceChosen { .. });
+    let order = match command {
+        Command::PlaceOrder(order) => order,
+        Command::LockQuote(order) | Command::PlaceChosen { order, .. } => order,
+        _ => return,
+    };
     if seq % 20_000 > 15_000 && seq.is_multiple_of(7) {
         return;
     }
@@ -41,7 +46,7 @@ fn make_plain(command: &mut Command, seq: u64) {
         }
         Terms::Bid { single, .. } => {
             let (constraints, preference) = (Constraints::default(), Preference::Price);
-            Terms::Bid { constraints, preference, single: single && seq.is_multiple_of(5) }
+            Terms::Bid { constraints, preference, single: single && (locks || seq.is_multiple_of(5)) }
         }
     };
 }
@@ -92,6 +97,14 @@ fn difference(engine: &Engine, twin: &Twin, actual: &[Event], expected: &[Event]
                 return Some(format!("{side:?} levels {own:?} in the engine and {other:?} in the twin"));
             }
         }
+    }
+    let mut own: Vec<_> = engine
+        .locks()
+        .map(|lock| (lock.order.id, lock.order.account, lock.contract.escrow, lock.contract.expires_at))
+        .collect();
+    own.sort_unstable();
+    if !own.iter().copied().eq(twin.open_locks()) {
+        return Some(format!("open locks {own:?} in the engine"));
     }
     let own: Vec<_> = engine.orders().iter().map(|order| (order.id, order.remaining, order.price)).collect();
     let other: Vec<_> = twin.open_orders().map(|order| (order.id, order.remaining, order.price)).collect();

@@ -25,13 +25,14 @@ fn name(event: &Event) -> String {
         Event::Transferred(transfer) => format!("Transferred {:?}", transfer.code),
         Event::BreakerChanged { state, .. } => format!("BreakerChanged {}", first(format!("{state:?}"))),
         Event::ContractClosed { reason, .. } => format!("ContractClosed {reason:?}"),
+        Event::QuoteReleased { reason, .. } => format!("QuoteReleased {reason:?}"),
         other => first(format!("{other:?}")),
     }
 }
 
 /// Events and reasons that the commands lead to. Left out are `BalanceTooLarge` and `TooMany..`, whose bounds are too
 /// far away.
-const EXPECTED: [&str; 83] = [
+const EXPECTED: [&str; 92] = [
     "Rejected",
     "AccountOpened",
     "InstrumentListed",
@@ -51,6 +52,9 @@ const EXPECTED: [&str; 83] = [
     "PayoutRequested",
     "PayoutConfirmed",
     "PayoutFailed",
+    "PayoutSent",
+    "QuoteLocked",
+    "QuoteReleased",
     "Transferred",
     "ProviderMeasured",
     "BreakerChanged",
@@ -73,6 +77,12 @@ const EXPECTED: [&str; 83] = [
     "UnknownOrder",
     "UnknownContract",
     "UnknownPayout",
+    "PayoutAlreadySent",
+    "NotLockable",
+    "NotChoosy",
+    "TooManyProviders",
+    "NothingToLock",
+    "UnknownLock",
     "InvalidInstrument",
     "SymbolTaken",
     "PurchaseOutOfRange",
@@ -130,6 +140,8 @@ fn corners(command: &Command, events: &[Event]) -> Vec<&'static str> {
         }
         Command::SetInstrumentState { .. } if traded => corners.push("an ask that waited matches"),
         Command::ReportDelivery(_) if traded => corners.push("a delivery leads to a match"),
+        Command::UseQuote { .. } if traded => corners.push("a lock is used"),
+        Command::ReleaseQuote { .. } if traded => corners.push("units of a released lock match"),
         Command::ReplaceOrder(_) if traded => corners.push("a replaced order matches"),
         Command::Tick if traded => corners.push("a deadline leads to a match"),
         _ => {}

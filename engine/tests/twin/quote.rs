@@ -126,6 +126,8 @@ fn check_quote(engine: &Engine, bid: &NewOrder, seen: &mut Seen) {
     assert_eq!(actual, expected.iter().map(candidate).collect::<Vec<_>>(), "{bid:?}");
     seen.frontiers[quote.len().min(4)] += 1;
 
+    check_frontier(engine, bid, &quote);
+
     let score = |id: OrderId| score(engine, bid, &engine.order(id).expect("an open ask"));
     assert!(quote.is_sorted_by_key(|candidate| score(candidate.order)), "{bid:?}\n{quote:?}");
     for id in asks.iter().map(|ask| ask.id).chain([OrderId(0), OrderId(u64::MAX)]) {
@@ -155,6 +157,34 @@ fn check_quote(engine: &Engine, bid: &NewOrder, seen: &mut Seen) {
         assert_eq!(first.map(|first| first.id), quote.first().map(|first| first.order), "{bid:?}");
     }
 }
+
+/// The bounded frontier is the whole one, but that one ask stands for those that are equal to it; and it explains the others as
+/// they are explained one by one.
+fn check_frontier(engine: &Engine, bid: &NewOrder, quote: &[Candidate]) {
+    let measures = |candidate: &Candidate| (candidate.price, candidate.latency_ms, candidate.throughput_tps);
+    let mut expected: Vec<Candidate> = Vec::new();
+    for candidate in quote {
+        if expected.iter().all(|listed| measures(listed) != measures(candidate)) {
+            expected.push(*candidate);
+        }
+    }
+    let frontier = engine.frontier(bid, ALL).expect("the bid is quoted");
+    assert_eq!(frontier, Frontier { asks: expected, complete: true }, "{bid:?}");
+    let others = engine.explain_others(bid, &frontier, ALL).expect("the bid is quoted");
+    let asks = engine.queue(bid.instrument, Side::Ask);
+    assert_eq!(others.len() + frontier.asks.len(), asks.len(), "every ask in the book is told of");
+    for (ask, verdict) in &others {
+        assert_eq!(engine.explain(bid, ask.order), *verdict, "{bid:?} {ask:?}");
+    }
+    if let Some(some) = frontier.asks.len().checked_sub(1).filter(|some| *some > 0) {
+        let cut = engine.frontier(bid, some).expect("the bid is quoted");
+        assert!(!cut.complete && cut.asks.len() == some);
+        assert!(cut.asks.iter().all(|ask| frontier.asks.contains(ask)), "a part of the frontier is on it");
+    }
+}
+
+/// More than there are.
+const ALL: usize = 100_000;
 
 fn name(verdict: &Verdict) -> String {
     format!("{verdict:?}").split([' ', '{']).next().unwrap_or_default().to_owned()
@@ -208,4 +238,82 @@ fn a_quote_is_the_frontier_that_looking_at_every_ask_finds() {
     println!("{seen:#?}");
     assert!(seen.frontiers.iter().all(|times| *times > 20) && seen.trades > 100, "{seen:?}");
     assert_eq!(seen.verdicts.len(), 15, "every verdict was given: {seen:?}");
+}
+
+/// A market with one bidding account, 1, and asks of these accounts at 1, 2, 3 .. with ever less latency: none dominates
+/// another.
+fn long_frontier(owners: &[u32]) -> (Engine, NewOrder, Vec<OrderId>) {
+    let spec = InstrumentSpec {
+        symbol: Symbol::new("long").unwrap(),
+        weights: TokenWeights { input: 1_000, cached_input: 1_000, output: 1_000 },
+        tick: Price(1),
+        price_max: Price(100_000),
+        reference_price: Price(100_000),
+        band_bps: 0,
+        lot: Quantity(1),
+        quantity_min: Quantity(1),
+        quantity_max: Quantity(1_000),
+        maker_fee_bps: 0,
+        taker_fee_bps: 0,
+        delivery_fee_bps: 0,
+        tolerance_bps: 0,
+        rebate_bps: 0,
+        contract_ttl_ns: 1,
+    };
+    let bid = NewOrder {
+        account: AccountId(1),
+        key: KeyId(0),
+        instrument: InstrumentId(1),
+        client_id: None,
+        limit: None,
+        quantity: Quantity(1),
+        min_quantity: Quantity(0),
+        time_in_force: TimeInForce::Ioc,
+        post_only: false,
+        cancel_on_disconnect: false,
+        self_trade: SelfTrade::CancelNewest,
+        terms: Terms::Bid { constraints: Constraints::default(), preference: Preference::Price, single: true },
+    };
+    let mut commands = vec![Command::OpenAccount, Command::OpenAccount, Command::ListInstrument(Box::new(spec))];
+    commands.extend((1..).zip(owners).map(|(price, owner)| {
+        let latency_ms = 1_000_000 - price as u32;
+        let terms = Terms::Ask { attributes: Attributes { latency_ms, ..Attributes::default() } };
+        let (account, limit) = (AccountId(*owner), Some(Price(price)));
+        Command::PlaceOrder(NewOrder { account, limit, time_in_force: TimeInForce::Gtc, terms, ..bid })
+    }));
+    let (mut engine, mut asks) = (Engine::new(), Vec::new());
+    for (seq, command) in (1..).zip(commands) {
+        let mut events = Events::new();
+        engine.apply(&Input { seq, at: Timestamp(START), command }, &mut events);
+        asks.extend(events.iter().filter_map(|event| match event {
+            Event::OrderAccepted(order) => Some(order.id),
+            _ => None,
+        }));
+    }
+    (engine, bid, asks)
+}
+
+#[test]
+fn of_a_long_frontier_a_quote_tells_the_beginning() {
+    let (engine, bid, asks) = long_frontier(&[2; 2_000]);
+    let told = |bid: &NewOrder| engine.quote(bid).unwrap().iter().map(|one| one.order).collect::<Vec<_>>();
+    assert_eq!(told(&bid), asks[..limits::QUOTE_CANDIDATES_MAX]);
+    let (constraints, preference) = (Constraints::default(), Preference::Latency);
+    let fastest = NewOrder { terms: Terms::Bid { constraints, preference, single: false }, ..bid };
+    let last: Vec<OrderId> = asks.iter().rev().take(limits::QUOTE_CANDIDATES_MAX).copied().collect();
+    assert_eq!(told(&fastest), last);
+    assert_eq!(engine.explain(&bid, asks[1_999]), Verdict::NotPreferred { chosen: asks[0] });
+    assert_eq!(engine.explain(&fastest, asks[1_999]), Verdict::Chosen);
+}
+
+#[test]
+fn what_comes_behind_hundreds_of_the_account_s_own_asks_is_not_looked_at() {
+    let own = |count: usize| [vec![1; count], vec![2; 10]].concat();
+    let (engine, bid, asks) = long_frontier(&own(limits::QUOTE_ASKS_MAX - 1));
+    assert_eq!(engine.quote(&bid).unwrap().len(), 1);
+    assert_eq!(engine.explain(&bid, asks[511]), Verdict::Chosen);
+    let (engine, bid, asks) = long_frontier(&own(limits::QUOTE_ASKS_MAX));
+    assert_eq!(engine.quote(&bid).unwrap(), []);
+    assert_eq!(engine.explain(&bid, asks[3]), Verdict::SelfTrade);
+    assert_eq!(engine.explain(&bid, asks[512]), Verdict::Chosen, "as if nothing came before it");
 }

@@ -1,29 +1,11 @@
-//! Health for load balancers, state for the operator.
+//! State for the operator.
 
 use crate::app::App;
 use crate::error::ApiError;
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
-use gollem_sequencer::Health;
 use serde_json::{Value, json};
 use std::sync::Arc;
-
-/// `GET /health`: 200 while commands are accepted, 503 otherwise.
-pub(crate) async fn health(State(app): State<Arc<App>>) -> (StatusCode, Json<Value>) {
-    let (status, word) = match app.status.health() {
-        Health::Running => (StatusCode::OK, "ok"),
-        Health::JournalFailed => (StatusCode::SERVICE_UNAVAILABLE, "journal_failed"),
-        Health::DiskFull => (StatusCode::SERVICE_UNAVAILABLE, "disk_full"),
-        Health::Panicked => (StatusCode::SERVICE_UNAVAILABLE, "panicked"),
-        Health::Stopped => (StatusCode::SERVICE_UNAVAILABLE, "stopped"),
-    };
-    let (durable, view) = (app.status.durable_seq(), app.view.watermark());
-    let body = json!({
-        "status": word, "durable_seq": durable, "view_seq": view, "view_lag": durable.saturating_sub(view),
-    });
-    (status, Json(body))
-}
 
 /// `GET /v1/admin/state`: what an auditor compares with `gollem-replay verify`.
 pub(crate) async fn state(State(app): State<Arc<App>>) -> Result<Json<Value>, ApiError> {
@@ -33,4 +15,13 @@ pub(crate) async fn state(State(app): State<Arc<App>>) -> Result<Json<Value>, Ap
         "last_seq": last_seq, "ledger_sum": ledger_sum, "state_hash": hash.to_string(),
         "journal_bytes": app.journal_bytes(),
     })))
+}
+
+/// `GET /v1/views`: the hash of everything the views hold, with the position it is of: equal to that of a projector at the
+/// same position. Reads all of them.
+pub(crate) async fn views(State(app): State<Arc<App>>) -> Result<Json<Value>, ApiError> {
+    let store = Arc::clone(&app.view.store);
+    let hashed = tokio::task::spawn_blocking(move || store.content_hash()).await;
+    let (seq, hash) = hashed.map_err(|error| ApiError::internal(&error))??;
+    Ok(Json(json!({ "seq": seq, "hash": hash.to_string() })))
 }

@@ -1,32 +1,38 @@
-//! Public market data: instruments, depth, and the state of all books.
+//! Instruments: listing one, restricting it, and finding it by name.
 
 use crate::api::{Segment, parse};
 use crate::app::App;
 use crate::catalog::Catalog;
 use crate::error::ApiError;
 use crate::inference::CONTRACT_TTL_MIN;
-use crate::money::{credits_per_unit, parse_credits_per_unit};
+use crate::money::parse_credits_per_unit;
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::StatusCode;
 use gollem_engine::limits;
-use gollem_engine::{Command, Event, InstrumentSpec, InstrumentState, Price, Quantity, Side, Symbol, TokenWeights};
-use gollem_projections::{InstrumentRow, LevelRow, Views};
+use gollem_engine::{Command, Event, InstrumentSpec, InstrumentState, Price, Quantity, Symbol, TokenWeights};
+use gollem_projections::InstrumentRow;
+use gollem_projections::words::instrument_json;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::sync::Arc;
+use utoipa::ToSchema;
 
-/// Levels a side in a book's answer.
-const LEVELS_SHOWN_MAX: usize = 1_000;
-
-#[derive(Debug, Deserialize)]
+/// A market to be listed.
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct ListInstrument {
+#[schema(example = json!({ "symbol": "llama-3.1-8b", "reference_price": "0.0015" }))]
+pub(crate) struct ListInstrument {
+    /// Its name: 1 to 64 of a-z A-Z 0-9 . - _ / :
     symbol: String,
+    /// Credits a unit: the middle of the price band, and the limit of market bids.
     reference_price: String,
+    /// Prices are multiples of this; 0.0000001 credits a unit unless given.
     tick: Option<String>,
+    /// The highest price; as high as steps of this size reach unless given.
     price_max: Option<String>,
+    /// How far from the reference price a limit may be, in basis points of it; 0 for no band.
     price_band_bps: Option<u32>,
     weights: Option<Weights>,
     lot: Option<u64>,
@@ -40,8 +46,10 @@ struct ListInstrument {
     contract_ttl_s: Option<u64>,
 }
 
-#[derive(Debug, Deserialize)]
+/// How many thousandths of a unit each kind of token counts.
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = TokenWeights)]
 struct Weights {
     input: u32,
     cached_input: u32,
@@ -110,77 +118,78 @@ pub(crate) async fn list_instrument(
     Err(ApiError::internal(&"a listed instrument has no number"))
 }
 
-/// `GET /v1/instruments`.
-pub(crate) async fn instruments(State(app): State<Arc<App>>) -> Json<Value> {
-    let rows: Vec<Value> = app.catalog.all().iter().map(|row| instrument_json(row)).collect();
-    Json(json!({ "instruments": rows }))
+/// Whether a market takes orders.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({ "state": "halted" }))]
+pub(crate) struct SetState {
+    state: WireState,
 }
 
-fn instrument_json(row: &InstrumentRow) -> Value {
-    let spec = &row.spec;
-    json!({
-        "symbol": spec.symbol.as_str(),
-        "unit": "normalised token",
-        "weights": {
-            "input": spec.weights.input, "cached_input": spec.weights.cached_input, "output": spec.weights.output,
-        },
-        "tick": credits_per_unit(spec.tick),
-        "price_max": credits_per_unit(spec.price_max),
-        "reference_price": credits_per_unit(spec.reference_price),
-        "price_band_bps": spec.band_bps,
-        "lot": spec.lot.0,
-        "quantity_min": spec.quantity_min.0,
-        "quantity_max": spec.quantity_max.0,
-        "maker_fee_bps": spec.maker_fee_bps,
-        "taker_fee_bps": spec.taker_fee_bps,
-        "delivery_fee_bps": spec.delivery_fee_bps,
-        "tolerance_bps": spec.tolerance_bps,
-        "rebate_bps": spec.rebate_bps,
-        "contract_ttl_s": spec.contract_ttl_ns / 1_000_000_000,
-    })
+#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = InstrumentState)]
+enum WireState {
+    /// It takes orders.
+    Open,
+    /// Open orders can be cancelled or made smaller.
+    CancelOnly,
+    /// Open orders can be cancelled only.
+    Halted,
+}
+
+impl From<WireState> for InstrumentState {
+    fn from(wire: WireState) -> InstrumentState {
+        match wire {
+            WireState::Open => InstrumentState::Open,
+            WireState::CancelOnly => InstrumentState::CancelOnly,
+            WireState::Halted => InstrumentState::Halted,
+        }
+    }
+}
+
+/// `PUT /v1/instruments/{instrument}/state`: opens, restricts or halts a market.
+pub(crate) async fn set_state(
+    State(app): State<Arc<App>>,
+    Segment(symbol): Segment,
+    body: Bytes,
+) -> Result<Json<Value>, ApiError> {
+    let row = instrument(&app.catalog, "instrument", &symbol)?;
+    let state = parse::<SetState>(&body)?.state.into();
+    app.execute(Command::SetInstrumentState { instrument: row.id, state }).await?;
+    changed(&app, &row).await
+}
+
+/// The middle of a market's price band.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({ "price": "0.0014" }))]
+pub(crate) struct SetReferencePrice {
+    /// Credits a unit, a multiple of the tick.
+    price: String,
+}
+
+/// `PUT /v1/instruments/{instrument}/reference-price`.
+pub(crate) async fn set_reference_price(
+    State(app): State<Arc<App>>,
+    Segment(symbol): Segment,
+    body: Bytes,
+) -> Result<Json<Value>, ApiError> {
+    let row = instrument(&app.catalog, "instrument", &symbol)?;
+    let price = parse_credits_per_unit("price", &parse::<SetReferencePrice>(&body)?.price)?;
+    app.execute(Command::SetReferencePrice { instrument: row.id, price }).await?;
+    changed(&app, &row).await
+}
+
+/// An instrument that was changed, as it is now.
+async fn changed(app: &App, row: &InstrumentRow) -> Result<Json<Value>, ApiError> {
+    let now = app.reader(0).await?.instrument(row.id)?;
+    let now = now.ok_or_else(|| ApiError::internal(&"a listed instrument is not in the view"))?;
+    app.catalog.add(now.clone());
+    Ok(Json(instrument_json(&now)))
 }
 
 /// The listed instrument of that name, or 404 naming `param`.
 pub(crate) fn instrument(catalog: &Catalog, param: &str, symbol: &str) -> Result<Arc<InstrumentRow>, ApiError> {
     catalog.by_symbol(symbol).ok_or_else(|| ApiError::unknown_instrument(param, symbol))
-}
-
-/// `GET /v1/book/{instrument}`: depth, best price first.
-pub(crate) async fn book(State(app): State<Arc<App>>, Segment(symbol): Segment) -> Result<Json<Value>, ApiError> {
-    let instrument = instrument(&app.catalog, "instrument", &symbol)?;
-    let views = app.fresh_view().await?;
-    let seq = app.view.watermark();
-    let side = |side| -> Result<Vec<Value>, ApiError> {
-        let levels = views.levels(instrument.id, side, LEVELS_SHOWN_MAX)?;
-        Ok(levels.iter().map(level_json).collect())
-    };
-    Ok(Json(json!({ "instrument": symbol, "seq": seq, "bids": side(Side::Bid)?, "asks": side(Side::Ask)? })))
-}
-
-fn level_json(level: &LevelRow) -> Value {
-    json!({ "price": credits_per_unit(level.price), "quantity": level.quantity.0, "orders": level.orders })
-}
-
-/// `GET /api/orderbook/status`: best prices and depth of every book.
-pub(crate) async fn status(State(app): State<Arc<App>>) -> Result<Json<Value>, ApiError> {
-    let views = app.fresh_view().await?;
-    let seq = app.view.watermark();
-    let books: Result<Vec<Value>, ApiError> =
-        app.catalog.all().iter().map(|instrument| book_status(views, instrument)).collect();
-    Ok(Json(json!({ "status": "open", "seq": seq, "instruments": books? })))
-}
-
-fn book_status(views: &Views, instrument: &InstrumentRow) -> Result<Value, ApiError> {
-    let totals = |side| -> Result<(Value, u64, u32), ApiError> {
-        let levels = views.levels(instrument.id, side, LEVELS_SHOWN_MAX)?;
-        let best = levels.first().map_or(Value::Null, |level| credits_per_unit(level.price).into());
-        let quantity = levels.iter().map(|level| level.quantity.0).sum();
-        Ok((best, quantity, levels.iter().map(|level| level.orders).sum()))
-    };
-    let ((best_bid, bid_quantity, bids), (best_ask, ask_quantity, asks)) = (totals(Side::Bid)?, totals(Side::Ask)?);
-    Ok(json!({
-        "instrument": instrument.spec.symbol.as_str(),
-        "best_bid": best_bid, "bid_quantity": bid_quantity, "bids": bids,
-        "best_ask": best_ask, "ask_quantity": ask_quantity, "asks": asks,
-    }))
 }

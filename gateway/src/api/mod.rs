@@ -3,24 +3,26 @@
 
 pub(crate) mod accounts;
 pub(crate) mod admin;
+pub(crate) mod guard_rails;
+pub(crate) mod health;
+pub(crate) mod keys;
 pub(crate) mod market;
 pub(crate) mod metrics;
 pub(crate) mod orders;
 pub(crate) mod payments;
+pub(crate) mod people;
 pub(crate) mod providers;
+pub(crate) mod queries;
+pub(crate) mod quote;
+pub(crate) mod receipts;
 
 use crate::error::ApiError;
-use axum::extract::{FromRequestParts, Path, Query};
+use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
-use gollem_engine::{ClientOrderId, Reference, Timestamp};
-use serde::Deserialize;
+use gollem_engine::{AccountId, ClientOrderId, Reference, RejectReason};
+use gollem_projections::words::{self, digest};
 use serde::de::DeserializeOwned;
-use sha2::{Digest, Sha256};
 
-/// Rows in a listing unless `limit` says otherwise.
-const LIMIT_DEFAULT: usize = 100;
-/// Most rows in a listing.
-const LIMIT_MAX: usize = 1_000;
 /// Longest name, reference or client id in bytes.
 const NAME_BYTES_MAX: usize = 64;
 
@@ -59,6 +61,16 @@ pub(crate) fn parse_id(field: &str, prefix: &str, text: &str) -> Result<u64, Api
     number.ok_or_else(|| ApiError::invalid(field, format!("{field} must be an id such as {prefix}17")))
 }
 
+/// Reads an account's id, such as `acc_7`.
+pub(crate) fn account_id(text: &str) -> Result<AccountId, ApiError> {
+    u32::try_from(parse_id("account", "acc_", text)?).map(AccountId).map_err(|_| no_account())
+}
+
+/// 404 for an account that is not there, as the engine says it.
+fn no_account() -> ApiError {
+    RejectReason::UnknownAccount.into()
+}
+
 /// Checks a name the caller chose.
 fn check_name(field: &'static str, name: &str) -> Result<(), ApiError> {
     if name.is_empty() || name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) {
@@ -69,27 +81,14 @@ fn check_name(field: &'static str, name: &str) -> Result<(), ApiError> {
 }
 
 /// A payment reference as the journal knows it: sixteen bytes of a hash, since the text may be personal.
-fn reference(text: &str) -> Result<Reference, ApiError> {
-    check_name("reference", text)?;
-    Ok(Reference(digest(b"gollem purchase reference", text)))
+fn reference(text: &str) -> Reference {
+    Reference(digest(b"gollem purchase reference", text))
 }
 
 /// A client order id as the journal knows it.
 pub(crate) fn client_order_id(field: &'static str, text: &str) -> Result<ClientOrderId, ApiError> {
     check_name(field, text)?;
-    Ok(ClientOrderId(digest(b"gollem client order id", text)))
-}
-
-fn digest(domain: &[u8], text: &str) -> [u8; 16] {
-    let hash: [u8; 32] = Sha256::new().chain_update(domain).chain_update([0]).chain_update(text).finalize().into();
-    let mut short = [0; 16];
-    short.copy_from_slice(&hash[..16]);
-    short
-}
-
-/// A time as whole microseconds since the Unix epoch.
-fn micros(at: Timestamp) -> u64 {
-    at.0 / 1_000
+    Ok(words::client_order_id(text))
 }
 
 /// The one parameter in a route's path. What is no text reads as a replacement character, which names nothing.
@@ -105,37 +104,10 @@ impl<S: Send + Sync> FromRequestParts<S> for Segment {
     }
 }
 
-/// A page of a listing: newest first.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Page {
-    limit: Option<usize>,
-    before: Option<String>,
-    status: Option<String>,
-}
-
-impl Page {
-    fn limit(&self) -> Result<usize, ApiError> {
-        let limit = self.limit.unwrap_or(LIMIT_DEFAULT);
-        if limit == 0 || limit > LIMIT_MAX {
-            return Err(ApiError::invalid("limit", format!("limit must be between 1 and {LIMIT_MAX}")));
-        }
-        Ok(limit)
-    }
-}
-
-impl<S: Send + Sync> FromRequestParts<S> for Page {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Page, ApiError> {
-        let query = Query::<Page>::from_request_parts(parts, state).await;
-        query.map(|Query(page)| page).map_err(|error| ApiError::invalid("query", error.body_text()))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde::Deserialize;
 
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
@@ -167,5 +139,13 @@ mod tests {
         for bad in ["17", "ord_", "ord_-1", "ord_0", "ord_+1", "acc_17", "ord_99999999999999999999"] {
             assert!(parse_id("order", "ord_", bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_number_that_no_account_can_have_is_an_account_that_is_not_there() {
+        let told = |text: &str| account_id(text).map_err(|error| (error.status.as_u16(), error.code, error.param));
+        assert_eq!(told("acc_4294967295"), Ok(AccountId(u32::MAX)));
+        assert_eq!(told("acc_4294967296"), Err((404, "account_not_found", Some("account".into()))));
+        assert_eq!(told("acc_x"), Err((400, "invalid_value", Some("account".into()))));
     }
 }

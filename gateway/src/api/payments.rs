@@ -1,32 +1,40 @@
 //! Money in and out. Until a payment processor is connected, purchases are grants of a development exchange and payouts
 //! are confirmed by the operator.
 
-use crate::api::accounts::account_name;
-use crate::api::{Segment, parse, parse_id, reference};
+use crate::api::{Segment, check_name, parse, parse_id, reference};
 use crate::app::App;
 use crate::auth::Account;
 use crate::error::ApiError;
-use crate::money::{credits, dollars, parse_dollars};
+use crate::idempotency::IdempotencyKey;
+use crate::money::parse_dollars;
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::StatusCode;
-use gollem_engine::{Command, Event, PayoutId};
+use gollem_engine::{Command, Event, PayoutId, PayoutPolicy};
+use gollem_projections::words::{account_name, cents, credits};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use utoipa::ToSchema;
 
-#[derive(Debug, Deserialize)]
+/// Credits to be bought.
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Purchase {
+#[schema(example = json!({ "amount_usd": "10.00", "reference": "first-purchase" }))]
+pub(crate) struct Purchase {
+    /// 1.00 to 1000.00.
     amount_usd: String,
-    reference: String,
+    /// 1 to 64 bytes: a purchase with a reference that was used before changes nothing.
+    reference: Option<String>,
 }
 
-/// `POST /v1/purchases`: credits the caller's account, once per reference. Only with `--dev`.
+/// `POST /v1/purchases`: credits the caller's account, once per reference; an `Idempotency-Key` is the reference unless the
+/// body names one. Only with `--dev`.
 pub(crate) async fn purchase(
     State(app): State<Arc<App>>,
     account: Account,
+    IdempotencyKey(key): IdempotencyKey,
     body: Bytes,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
     if !app.dev {
@@ -36,19 +44,29 @@ pub(crate) async fn purchase(
     }
     let request: Purchase = parse(&body)?;
     let amount = parse_dollars("amount_usd", &request.amount_usd)?;
-    let reference = reference(&request.reference)?;
+    let named = request.reference.as_deref().map(|text| check_name("reference", text).map(|()| text)).transpose()?;
+    let text = named.or(key.as_deref()).ok_or_else(|| {
+        ApiError::invalid(
+            "reference",
+            "a purchase needs a reference, or an Idempotency-Key, by which it has one effect",
+        )
+    })?;
+    let reference = reference(text);
     let ack = app.execute(Command::PurchaseCredits { account: account.id, amount, reference }).await?;
     let repeated = ack.events().contains(&Event::PurchaseRepeated { reference });
     let body = json!({
-        "account": account_name(account.id), "credits": credits(amount), "reference": request.reference,
+        "account": account_name(account.id), "credits": credits(amount), "reference": text,
         "seq": ack.seq, "repeated": repeated,
     });
     Ok((if repeated { StatusCode::OK } else { StatusCode::CREATED }, Json(body)))
 }
 
-#[derive(Debug, Default, Deserialize)]
+/// Earnings to be paid out.
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct PayoutRequest {
+#[schema(example = json!({ "amount_usd": "25.00" }))]
+pub(crate) struct PayoutRequest {
+    /// All whole cents unless given.
     amount_usd: Option<String>,
 }
 
@@ -64,13 +82,46 @@ pub(crate) async fn request_payout(
     // The last: a monthly payout of the same account may have come due just before.
     for event in ack.events().iter().rev() {
         if let Event::PayoutRequested { payout, amount, .. } = event {
-            let amount_usd = format!("{:.2}", dollars(amount.0.into()));
+            let amount_usd = cents(*amount);
             let id = format!("pay_{}", payout.0);
             let body = json!({ "id": id, "amount_usd": amount_usd, "status": "requested", "seq": ack.seq });
             return Ok((StatusCode::CREATED, Json(body)));
         }
     }
     Err(ApiError::internal(&"a requested payout has no number"))
+}
+
+/// When earnings are paid out without being asked for.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = PayoutPolicy, example = json!({ "automatic": true, "monthly": false }))]
+pub(crate) struct SetPayoutPolicy {
+    /// As soon as they reach $100.
+    automatic: bool,
+    /// At the start of each month (UTC).
+    monthly: bool,
+}
+
+/// `PUT /v1/payouts/policy`.
+pub(crate) async fn set_payout_policy(
+    State(app): State<Arc<App>>,
+    account: Account,
+    body: Bytes,
+) -> Result<Json<Value>, ApiError> {
+    let SetPayoutPolicy { automatic, monthly } = parse(&body)?;
+    let policy = PayoutPolicy { automatic, monthly };
+    let ack = app.execute(Command::SetPayoutPolicy { account: account.id, policy }).await?;
+    Ok(Json(json!({ "automatic": automatic, "monthly": monthly, "seq": ack.seq })))
+}
+
+/// `POST /v1/payouts/{payout}/send`: the operator handed it to the processor.
+pub(crate) async fn send_payout(
+    State(app): State<Arc<App>>,
+    Segment(payout): Segment,
+) -> Result<Json<Value>, ApiError> {
+    let id = PayoutId(parse_id("payout", "pay_", &payout)?);
+    let ack = app.execute(Command::SendPayout { payout: id }).await?;
+    Ok(Json(json!({ "id": payout, "status": "sent", "seq": ack.seq })))
 }
 
 /// `POST /v1/payouts/{payout}/confirm`: the operator paid it.

@@ -7,25 +7,31 @@ use crate::app::App;
 use crate::auth::Account;
 use crate::endpoint;
 use crate::error::ApiError;
-use crate::money::{credits_per_unit, parse_dollars_per_unit};
+use crate::money::parse_dollars_per_unit;
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
 use gollem_engine::{
-    AccountId, Attributes, Command, Event, InstrumentId, KeyId, NewOrder, OrderId, Price, Quantity, SelfTrade, Side,
-    Terms, TimeInForce,
+    AccountId, Attributes, Command, Event, InstrumentId, NewOrder, OrderId, Price, Quantity, SelfTrade, Side, Terms,
+    TimeInForce,
 };
-use gollem_projections::OrderRow;
+use gollem_projections::words::credits_per_unit;
+use gollem_projections::{OrderRow, Page};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use utoipa::ToSchema;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type};
 
 /// Open orders looked at for the quote to replace.
 const OPEN_ORDERS_SEEN: usize = 1_000;
 
-#[derive(Debug, Deserialize)]
+/// Where a provider's model server answers.
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Register {
+#[schema(as = Endpoint, example = json!({ "endpoint": "http://models.example.com/v1" }))]
+pub(crate) struct Register {
+    /// Base URL up to and with `/v1`.
     endpoint: String,
 }
 
@@ -42,25 +48,45 @@ pub(crate) async fn register(
     Ok(Json(json!({ "endpoint": endpoint })))
 }
 
-#[derive(Debug, Deserialize)]
+/// A provider's quote for a model.
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct ProviderStatus {
+#[schema(example = json!({
+    "model": "llama-3.1-8b", "price": "0.0000014", "latency": 400, "throughput": 60, "capacity": 1_000_000,
+}))]
+pub(crate) struct ProviderStatus {
+    /// Symbol of a listed instrument.
     model: String,
     #[serde(default = "online")]
     status: WireStatus,
+    /// US dollars a normalised token, a number or a string.
+    #[schema(schema_with = decimal_schema)]
     price: Option<Value>,
+    /// The same, which takes precedence.
+    #[schema(schema_with = decimal_schema)]
     credit_rate: Option<Value>,
+    /// Milliseconds to the first token.
     latency: Option<u32>,
+    /// Tokens a second.
     throughput: Option<u32>,
+    /// Units it can serve.
     capacity: Option<u64>,
+    /// The GPU class it runs on.
     gpu: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = ProviderState)]
 enum WireStatus {
     Online,
     Offline,
+}
+
+/// A decimal as a number or as a string.
+fn decimal_schema() -> Schema {
+    let types = [Type::Number, Type::String, Type::Null];
+    ObjectBuilder::new().schema_type(SchemaType::from_iter(types)).build().into()
 }
 
 fn online() -> WireStatus {
@@ -82,7 +108,7 @@ pub(crate) async fn status(
         let withdrawn = withdraw(&app, account.id, &earlier).await?;
         return Ok(Json(json!({ "model": request.model, "status": "offline", "withdrawn": withdrawn })));
     }
-    let (quote, price_field) = request.quote(account.id, instrument.id, instrument.spec.tick)?;
+    let (quote, price_field) = request.quote(account, instrument.id, instrument.spec.tick)?;
     // The new quote first: a refusal leaves the old one standing.
     let placed = app.execute(Command::PlaceOrder(quote)).await;
     let ack = placed.map_err(|error| error.renamed("quantity", "capacity").renamed("price", price_field))?;
@@ -102,7 +128,7 @@ impl ProviderStatus {
     /// The ask, and the field its price came from.
     fn quote(
         &self,
-        account: AccountId,
+        account: Account,
         instrument: InstrumentId,
         tick: Price,
     ) -> Result<(NewOrder, &'static str), ApiError> {
@@ -115,8 +141,8 @@ impl ProviderStatus {
             ..Attributes::default()
         };
         let order = NewOrder {
-            account,
-            key: KeyId(0),
+            account: account.id,
+            key: account.key,
             instrument,
             client_id: None,
             limit: Some(price),
@@ -153,7 +179,7 @@ impl ProviderStatus {
 
 /// The provider's open asks for the instrument.
 async fn open_quotes(app: &App, account: AccountId, instrument: InstrumentId) -> Result<Vec<OrderId>, ApiError> {
-    let open = app.fresh_view().await?.orders(account, true, None, OPEN_ORDERS_SEEN)?;
+    let open = app.reader(0).await?.orders(account, true, Page::newest(OPEN_ORDERS_SEEN))?;
     let mine = |row: &&OrderRow| row.order.instrument == instrument && row.order.side() == Side::Ask;
     Ok(open.iter().filter(mine).map(|row| row.order.id).collect())
 }

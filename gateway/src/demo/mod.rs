@@ -7,15 +7,18 @@
 
 mod player;
 mod prices;
+mod promises;
 mod report;
 mod setup;
 mod tally;
 mod trace;
 
-use crate::exchange::{Exchange, ExchangeOptions};
+use crate::exchange::{Exchange, ExchangeOptions, Kafka};
+use crate::limiter::LimiterOptions;
 use crate::server::Server;
 use anyhow::Context;
 use gollem_sequencer::Pinning;
+use promises::Promises;
 use report::{Books, Report};
 use setup::Scene;
 use std::path::PathBuf;
@@ -46,6 +49,10 @@ pub struct DemoOptions {
     pub json: Option<PathBuf>,
     /// Where the matcher thread runs.
     pub pinning: Pinning,
+    /// Publishes everything that happens, if there is a broker for it.
+    pub kafka: Option<Kafka>,
+    /// How much its own buyers and providers may ask.
+    pub limits: LimiterOptions,
 }
 
 /// A folder no demo has used.
@@ -68,11 +75,14 @@ pub async fn run(
     let mut trace = trace::load().context("data/azure_llm_conv_2023.csv")?;
     trace.truncate(options.requests.unwrap_or(trace.len()));
     let defaults = ExchangeOptions::new(options.data.clone());
-    let exchange = Exchange::open(&ExchangeOptions { dev: true, pinning: options.pinning, ..defaults }).await?;
+    let (pinning, kafka) = (options.pinning, options.kafka.clone());
+    let exchange =
+        Exchange::open(&ExchangeOptions { dev: true, pinning, kafka, limits: options.limits, ..defaults }).await?;
     let server = Server::start(listener, exchange.app())?;
     let address = format!("http://{}", server.address());
     report::say(&format!("listening on {address}"));
     report::say(&format!("data folder: {}", options.data.display()));
+    report::say(&format!("accounts are on the tier {}", options.limits.default_tier.name()));
     if let Some(key) = exchange.new_admin_key() {
         report::say(&format!("admin key (shown once, store it now): {}", key.reveal()));
     }
@@ -87,7 +97,9 @@ pub async fn run(
             (player::so_far(&scene), true)
         }
     };
-    let report = Report::new(&tally, &prices, started.elapsed(), &exchange.app());
+    let elapsed = started.elapsed();
+    let promises = Promises::read(&exchange.app(), options.speed).await?;
+    let report = Report::new(&tally, &prices, elapsed, &exchange.app(), promises);
     if options.exit || stopped {
         let closed = close(exchange, server, scene).await?;
         let books = Books { inputs: closed.inputs, ledger_sum: closed.ledger_sum, state_hash: closed.state_hash };

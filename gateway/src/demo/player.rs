@@ -4,6 +4,7 @@ use crate::demo::Speed;
 use crate::demo::setup::{ModelLimits, Scene};
 use crate::demo::tally::Tally;
 use crate::demo::trace::Recorded;
+use anyhow::Context;
 use axum::body::Bytes;
 use axum::http::{Method, Request, header};
 use http_body_util::{BodyExt, Full};
@@ -99,8 +100,11 @@ fn compose(scene: &Scene, index: usize, recorded: &Recorded) -> Option<(String, 
     let round = index / scene.models.len().max(1);
     let key = scene.buyers.get(round % scene.buyers.len().max(1))?;
     let prompt = "a ".repeat(recorded.input as usize);
+    // One in 32 is streamed: only a stream shows when its first token came.
+    let streamed =
+        if index.is_multiple_of(32) { r#","stream":true,"stream_options":{"include_usage":true}"# } else { "" };
     let body = format!(
-        r#"{{"model":"{}","messages":[{{"role":"user","content":"{}"}}],"max_tokens":{MAX_TOKENS},"mock_tokens":{}}}"#,
+        r#"{{"model":"{}","messages":[{{"role":"user","content":"{}"}}],"max_tokens":{MAX_TOKENS},"mock_tokens":{}{streamed}}}"#,
         model.name,
         prompt.trim_end(),
         recorded.output,
@@ -119,8 +123,23 @@ fn compose(scene: &Scene, index: usize, recorded: &Recorded) -> Option<(String, 
 async fn send(http: &Http, request: Request<Full<Bytes>>) -> anyhow::Result<(bool, Value)> {
     let response = http.request(request).await?;
     let ok = response.status().is_success();
+    let streamed = response
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
     let body = response.into_body().collect().await?.to_bytes();
-    Ok((ok, serde_json::from_slice(&body)?))
+    if !streamed {
+        return Ok((ok, serde_json::from_slice(&body)?));
+    }
+    let last = last_chunk(&body).context("a stream without an end")?;
+    Ok((last.get("error").is_none(), last))
+}
+
+/// The chunk with the usage, or the error, that a stream ends with.
+fn last_chunk(stream: &[u8]) -> Option<Value> {
+    let text = std::str::from_utf8(stream).ok()?;
+    let last = text.lines().rev().filter_map(|line| line.strip_prefix("data: ")).find(|data| *data != "[DONE]");
+    serde_json::from_str(last?).ok()
 }
 
 /// A live line: a bar on a terminal, a log line every few seconds elsewhere.

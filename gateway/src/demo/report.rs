@@ -4,6 +4,7 @@
 
 use crate::app::App;
 use crate::demo::prices::Prices;
+use crate::demo::promises::Promises;
 use crate::demo::tally::Tally;
 use crate::money::dollars;
 use anyhow::Context;
@@ -35,10 +36,11 @@ pub(super) struct Report {
     median_usd: Decimal,
     overhead_us: Histogram<u64>,
     journal_bytes: u64,
+    promises: Promises,
 }
 
 impl Report {
-    pub(super) fn new(tally: &Tally, prices: &Prices, elapsed: Duration, app: &App) -> Report {
+    pub(super) fn new(tally: &Tally, prices: &Prices, elapsed: Duration, app: &App, promises: Promises) -> Report {
         let at = |price: fn(&Prices, &str) -> Option<Price>| {
             let cost = |(model, units): (&String, &u64)| {
                 price(prices, model).map_or(0, |price| i128::from(price.0) * i128::from(*units))
@@ -53,6 +55,7 @@ impl Report {
             median_usd: at(Prices::median),
             overhead_us: app.overhead_us(),
             journal_bytes: app.journal_bytes(),
+            promises,
         }
     }
 
@@ -89,11 +92,16 @@ impl Report {
                 self.saving(self.median_usd),
                 self.median_usd
             ),
+            format!(
+                "  rebates           {:>12}   credits, for first tokens later than promised",
+                self.promises.rebates()
+            ),
             format!("  gateway overhead  {p50:>9} us   p50, {p99} us p99, {p999} us p99.9"),
             format!("  journal           {:>12}   bytes, {} inputs", self.journal_bytes, books.inputs),
             format!("  ledger sum        {:>12}", books.ledger_sum),
             format!("  state hash        {}", books.state_hash),
         ]);
+        lines.extend(self.promises.lines());
         lines.join("\n")
     }
 
@@ -110,6 +118,8 @@ impl Report {
             "spent_usd": self.spent_usd.to_string(),
             "saving_dearest_percent": self.saving(self.dearest_usd).to_string(),
             "saving_median_percent": self.saving(self.median_usd).to_string(),
+            "rebates_credits": self.promises.rebates(),
+            "providers": self.promises.json(),
             "overhead_us": { "p50": p50, "p99": p99, "p999": p999 },
             "latency_us": { "p50": quantile(0.5), "p99": quantile(0.99), "p999": quantile(0.999) },
             "seconds": self.elapsed.as_secs_f64(),

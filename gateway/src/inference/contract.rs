@@ -1,14 +1,20 @@
 //! The two commands of a call: one that buys, one that settles.
+//!
+//! What a bid bought is known before it is durable, so that the provider is asked while the journal syncs. Nothing of it leaves
+//! before [`Durable::wait`] has returned.
 
 use crate::error::ApiError;
 use crate::inference::Call;
 use crate::inference::meter::Measured;
+use crate::inference::routing::Bid;
 use gollem_engine::{
-    AccountId, Amount, CloseReason, Command, ContractId, DeliveryReport, Event, KeyId, NewOrder, Outcome, Preference,
+    AccountId, Amount, ClientOrderId, CloseReason, Command, ContractId, DeliveryReport, Event, NewOrder, Outcome,
     Price, Quantity, SelfTrade, Terms, TimeInForce, Trade,
 };
-use gollem_sequencer::Ack;
+use gollem_sequencer::{PendingAck, SubmitError};
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 /// A matched call: its worst case is in escrow.
@@ -18,8 +24,32 @@ pub(crate) struct Bought {
     pub(crate) provider: AccountId,
     pub(crate) price: Price,
     pub(crate) quantity: Quantity,
+    /// Milliseconds to the first token that the ask promised; 0 for no promise.
+    pub(crate) latency_ms: u32,
+    /// Tokens a second that it promised; 0 for no promise.
+    pub(crate) throughput_tps: u32,
     /// When the call must be over, so that it settles before the contract ends by itself.
     pub(crate) deadline: Instant,
+}
+
+/// The answer to a bid whose outcome is known.
+#[derive(Debug)]
+pub(crate) struct Durable(PendingAck);
+
+impl Durable {
+    /// Returns when the match is durable.
+    pub(crate) async fn wait(self) -> Result<(), ApiError> {
+        self.0.await.map(drop).map_err(ApiError::from)
+    }
+}
+
+/// Why a bid bought nothing.
+#[derive(Debug)]
+enum NoDeal {
+    /// Nobody offers it so; another bid may find someone. What was missed is told when that is durable.
+    Missed(ApiError, Option<PendingAck>),
+    /// No bid of this call can buy.
+    Refused(ApiError),
 }
 
 /// The longest a call may take.
@@ -30,30 +60,32 @@ const SETTLE_MARGIN: Duration = Duration::from_secs(120);
 pub(crate) const CONTRACT_TTL_MIN: Duration = CALL_PATIENCE.saturating_add(SETTLE_MARGIN);
 
 /// The trade that the call's bid made: others may have come of deadlines just before.
-fn own_trade(ack: &Ack) -> Result<Trade, ApiError> {
+fn own_trade(events: &[Event]) -> Result<Trade, NoDeal> {
     let mut own = None;
-    for event in ack.events() {
+    for event in events {
         match event {
+            Event::Rejected(reason) => return Err(NoDeal::Refused((*reason).into())),
+            Event::OrderRepeated(answer) => return Err(NoDeal::Refused(ApiError::call_repeated(answer.order))),
             Event::OrderAccepted(order) => own = Some(order.id),
             Event::Traded(trade) if Some(trade.bid) == own => return Ok(*trade),
             Event::OrderClosed { order, reason, .. } if Some(*order) == own => return Err(missed(*reason)),
             _ => {}
         }
     }
-    Err(ApiError::internal(&"an immediate bid neither traded nor missed"))
+    Err(NoDeal::Refused(ApiError::internal(&"an immediate bid neither traded nor missed")))
 }
 
 /// Why a call's bid closed without a contract.
-fn missed(reason: CloseReason) -> ApiError {
+fn missed(reason: CloseReason) -> NoDeal {
     match reason {
-        CloseReason::Unfilled(miss) => miss.into(),
-        CloseReason::SelfTrade => ApiError::own_ask(),
+        CloseReason::Unfilled(miss) => NoDeal::Missed(miss.into(), None),
+        CloseReason::SelfTrade => NoDeal::Refused(ApiError::own_ask()),
         CloseReason::Filled
         | CloseReason::Cancelled
         | CloseReason::Expired
         | CloseReason::DeadMan
         | CloseReason::Disconnected
-        | CloseReason::Disputed => ApiError::internal(&"an immediate bid neither traded nor missed"),
+        | CloseReason::Disputed => NoDeal::Refused(ApiError::internal(&"an immediate bid neither traded nor missed")),
     }
 }
 
@@ -63,38 +95,84 @@ fn patience(contract_ttl: Duration) -> Duration {
 }
 
 impl Call {
-    /// Matches the call against the book for its worst case, at the buyer's limits. A caller who offers the model too
-    /// does not buy from itself: where its own ask is the best, the call is refused.
-    pub(crate) async fn buy(&self) -> Result<Bought, ApiError> {
+    /// Matches the call against the book for its worst case, at the buyer's limits and with who is not in `tried`. A caller
+    /// who offers the model too does not buy from itself: where its own ask is the best, the call is refused.
+    pub(crate) async fn buy(&self, tried: &[AccountId]) -> Result<(Bought, Durable), ApiError> {
+        let mut last = None;
+        for (place, bid) in self.request.routing.bids(&self.limits, tried).into_iter().enumerate() {
+            let first = place == 0 && tried.is_empty();
+            match self.place(bid, self.client_id.filter(|_| first)).await {
+                Ok(deal) => return Ok(deal),
+                Err(NoDeal::Missed(error, pending)) => last = Some((error, pending)),
+                Err(NoDeal::Refused(error)) => return Err(error),
+            }
+        }
+        let Some((error, pending)) = last else { return Err(self.request.routing.nobody()) };
+        if let Some(pending) = pending {
+            pending.await?;
+        }
+        Err(error)
+    }
+
+    async fn place(&self, bid: Bid, client_id: Option<ClientOrderId>) -> Result<(Bought, Durable), NoDeal> {
         let spec = &self.instrument.spec;
-        let price_limit = self.limits.max_price;
-        let limit = price_limit.map(|limit| limit.on_tick(spec)).transpose()?;
+        let limit = self.limits.max_price.map(|limit| limit.on_tick(spec)).transpose().map_err(NoDeal::Refused)?;
         let order = NewOrder {
-            account: self.account,
-            key: KeyId(0),
+            account: self.account.id,
+            key: self.account.key,
             instrument: self.instrument.id,
-            client_id: None,
+            client_id,
             limit,
-            quantity: self.request.worst_case(spec)?,
+            quantity: self.worst_case,
             min_quantity: Quantity(0),
             time_in_force: TimeInForce::Ioc,
             post_only: false,
             cancel_on_disconnect: false,
             self_trade: SelfTrade::CancelNewest,
-            terms: Terms::Bid { constraints: self.limits.constraints(), preference: Preference::Price, single: true },
+            terms: Terms::Bid { constraints: bid.constraints, preference: bid.preference, single: true },
         };
-        let placed = self.app.execute(Command::PlaceOrder(order)).await;
-        let price_field = price_limit.map_or("model", |limit| limit.field);
-        // The engine names an order's fields; the caller gave others.
-        let ack = placed.map_err(|error| error.renamed("quantity", "max_tokens").renamed("price", price_field))?;
-        let trade = own_trade(&ack)?;
-        Ok(Bought {
+        let command = match bid.providers {
+            None => Command::PlaceOrder(order),
+            Some(providers) => Command::PlaceChosen { order: Box::new(order), providers },
+        };
+        let unavailable = |error: SubmitError| NoDeal::Refused(error.into());
+        let (foresight, pending) = self.app.ingress.foresee(command).map_err(unavailable)?;
+        let foreseen = foresight.await.map_err(unavailable)?;
+        let trade = match own_trade(&foreseen.events) {
+            Ok(trade) => trade,
+            Err(no_deal) => {
+                return match self.in_callers_words(no_deal) {
+                    NoDeal::Missed(error, _) => Err(NoDeal::Missed(error, Some(pending))),
+                    refused @ NoDeal::Refused(_) => {
+                        // A refusal is an output like any other.
+                        pending.await.map_err(unavailable)?;
+                        Err(refused)
+                    }
+                };
+            }
+        };
+        let promised = foreseen.contract.map_or((0, 0), |contract| (contract.latency_ms, contract.throughput_tps));
+        let patience = patience(Duration::from_nanos(trade.expires_at.0 - foreseen.at.0));
+        let bought = Bought {
             contract: trade.contract,
             provider: trade.provider,
             price: trade.price,
             quantity: trade.quantity,
-            deadline: Instant::now() + patience(Duration::from_nanos(trade.expires_at.0 - ack.at.0)),
-        })
+            latency_ms: promised.0,
+            throughput_tps: promised.1,
+            deadline: Instant::now() + patience,
+        };
+        Ok((bought, Durable(pending)))
+    }
+
+    /// The engine names an order's fields; the caller gave others.
+    fn in_callers_words(&self, no_deal: NoDeal) -> NoDeal {
+        let price_field = self.limits.max_price.map_or("model", |limit| limit.field);
+        let words = |error: ApiError| error.renamed("quantity", "max_tokens").renamed("price", price_field);
+        match no_deal {
+            NoDeal::Missed(error, pending) => NoDeal::Missed(words(error), pending),
+            NoDeal::Refused(error) => NoDeal::Refused(words(error)),
+        }
     }
 
     /// Settles what was delivered, returns the rest, and says what it cost. Durable when it returns.
@@ -104,16 +182,13 @@ impl Call {
         measured: &Measured,
         outcome: Outcome,
     ) -> Result<Amount, ApiError> {
-        let units = measured.usage.units(&self.instrument.spec.weights, bought.quantity);
-        let report = DeliveryReport {
-            contract: bought.contract,
-            quantity: units,
-            first_token_ms: measured.first_token_ms,
-            throughput_tps: measured.throughput_tps,
-            outcome,
-            last: true,
-        };
+        self.tokens.used(measured.usage.input.saturating_add(measured.usage.output));
+        let report = self.report(bought, measured, outcome);
+        let units = report.quantity;
         let ack = self.app.execute_patiently(Command::ReportDelivery(report)).await?;
+        if let Some(first_token_ms) = measured.first_token_ms {
+            self.app.provider_times.record(bought.provider, first_token_ms);
+        }
         let total = bought.price.notional(units).unwrap_or_default();
         let cost = ack.events().iter().find_map(|event| match event {
             Event::Delivered { contract, buyer_fee, rebate, .. } if *contract == bought.contract => {
@@ -124,18 +199,41 @@ impl Call {
         Ok(cost.unwrap_or(total))
     }
 
-    /// Settles a call that delivered nothing. A failure to settle is logged: the contract then returns by expiry.
-    pub(crate) async fn settle_nothing(&self, bought: &Bought, outcome: Outcome) {
-        if let Err(error) = self.settle(bought, &Measured::default(), outcome).await {
-            tracing::error!(contract = bought.contract.0, code = error.code, "a contract was not settled");
+    fn report(&self, bought: &Bought, measured: &Measured, outcome: Outcome) -> DeliveryReport {
+        let overstated = measured.overstated && outcome == Outcome::Completed;
+        DeliveryReport {
+            contract: bought.contract,
+            quantity: measured.usage.units(&self.instrument.spec.weights, bought.quantity),
+            first_token_ms: measured.first_token_ms,
+            throughput_tps: measured.throughput_tps,
+            outcome: if overstated { Outcome::Overstated } else { outcome },
+            tokens: measured.usage.tokens(),
+            last: true,
         }
+    }
+
+    /// Settles a contract that delivered nothing, before whatever is sent next, and returns when that is durable to who waits for
+    /// it. A failure to settle is logged: the contract then returns by expiry.
+    pub(crate) fn settle_nothing(self: &Arc<Self>, bought: &Bought, outcome: Outcome) -> JoinHandle<()> {
+        let report = Command::ReportDelivery(self.report(bought, &Measured::default(), outcome));
+        let submitted = self.app.submit(report.clone());
+        let (call, contract) = (Arc::clone(self), bought.contract.0);
+        tokio::spawn(async move {
+            let settled = match submitted {
+                Ok(pending) => pending.await,
+                Err(_) => call.app.execute_patiently(report).await,
+            };
+            if let Err(error) = settled {
+                tracing::error!(contract, code = error.code, "a contract was not settled");
+            }
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use gollem_engine::{Constraints, InstrumentId, Miss, Order, OrderId, Side, Timestamp};
+    use gollem_engine::{Constraints, InstrumentId, KeyId, Miss, Order, OrderId, Preference, Side, Timestamp};
 
     fn accepted(id: u64) -> Event {
         let (constraints, preference) = (Constraints::default(), Preference::Price);
@@ -181,9 +279,11 @@ mod tests {
             // A deadline made an older bid of the same account trade, and another one end.
             let deadlines = [traded(5, 3), closed(4, CloseReason::Expired)];
             let events = [&deadlines, last].concat();
-            own_trade(&Ack::alone(9, Timestamp(1), &events)).map(|trade| trade.contract)
+            own_trade(&events).map(|trade| trade.contract)
         };
-        let code = |last: &[Event]| outcome(last).expect_err("no contract").code;
+        let code = |last: &[Event]| match outcome(last).expect_err("no contract") {
+            NoDeal::Missed(error, _) | NoDeal::Refused(error) => error.code,
+        };
         assert_eq!(outcome(&[accepted(7), traded(6, 7), closed(7, CloseReason::Filled)]).unwrap(), ContractId(6));
         assert_eq!(code(&[accepted(7), closed(7, CloseReason::Unfilled(Miss::Price))]), "no_ask_at_price");
         assert_eq!(code(&[accepted(7), closed(7, CloseReason::SelfTrade)]), "own_ask");

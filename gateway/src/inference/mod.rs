@@ -1,43 +1,63 @@
 //! Inference through the market. The way of a call:
 //!
-//! 1. read the request and price its worst case (`request`);
-//! 2. one command matches it and moves the worst case into escrow (`contract`); durable from here on;
-//! 3. send it to the matched provider (`provider`, `upstream`);
-//! 4. pass the answer on (`plain`, `stream`) and meter it (`meter`);
+//! 1. read the request (`surface`: by which API it came; `request`, `routing`, `limits`) and price its worst case (`tokens`);
+//! 2. one command matches it and moves the worst case into escrow (`contract`);
+//! 3. while that is written to the disk, send it to the matched provider (`provider`, `upstream`), and to the next one when it
+//!    fails or stalls (`race`);
+//! 4. once the match is durable, pass the answer on (`plain`; `stream`, `source`, `relay`, `continuation`) and meter it (`meter`);
 //! 5. one command settles what was delivered, the rest returns; the last bytes leave when that is durable.
 //!
 //! Steps 2 to 5 run to the end even when the client leaves, as every write does (`auth.rs`): a contract is always settled.
 //! Prompts and completions are neither stored nor logged.
 
 mod calls;
+mod continuation;
 mod contract;
+mod limits;
 mod meter;
+mod overhead;
 mod plain;
 mod provider;
+mod race;
+mod relay;
 mod request;
+mod routing;
+mod source;
 mod stream;
+mod surface;
+mod times;
+mod tokens;
 mod upstream;
 
 pub(crate) use calls::Calls;
 pub(crate) use contract::CONTRACT_TTL_MIN;
+pub(crate) use overhead::Arrived;
+pub(crate) use race::Tries;
+pub(crate) use surface::{Surface, in_its_words, is_told_in_anthropic_s_words};
+pub(crate) use times::ProviderTimes;
+pub(crate) use tokens::Tokenizer;
 pub(crate) use upstream::Upstream;
 
-use crate::api::accounts::account_name;
 use crate::api::market::instrument;
 use crate::app::App;
-use crate::auth::Account;
+use crate::auth::{Account, Presence};
 use crate::error::ApiError;
-use axum::Json;
-use axum::body::Bytes;
+use crate::idempotency::IdempotencyKey;
+use crate::limiter::TakenTokens;
+use axum::Extension;
+use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::response::Response;
+use axum::routing::{MethodRouter, post};
 use calls::CallPermit;
 use contract::Bought;
-use gollem_engine::AccountId;
+use gollem_engine::{ClientOrderId, Quantity};
 use gollem_projections::InstrumentRow;
-use request::{ChatRequest, Limits};
-use serde_json::{Value, json};
+use gollem_projections::words::{account_name, digest};
+use limits::Limits;
+use overhead::Watched;
+use request::ChatRequest;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
@@ -45,12 +65,20 @@ use tokio::sync::oneshot;
 /// A call on its way.
 pub(crate) struct Call {
     app: Arc<App>,
-    account: AccountId,
+    account: Account,
     instrument: Arc<InstrumentRow>,
     request: ChatRequest,
     limits: Limits,
-    /// When the handler got it.
-    started: Instant,
+    /// Units that are set aside for it.
+    worst_case: Quantity,
+    /// By which the call is made once, if it has an `Idempotency-Key`.
+    client_id: Option<ClientOrderId>,
+    /// When the request came.
+    arrived: Instant,
+    /// When it must be over by its own limit.
+    over_at: tokio::time::Instant,
+    /// Its worst case, taken from the account's tokens a minute.
+    tokens: TakenTokens,
     /// Held to the end: a stop waits for it.
     _permit: CallPermit,
 }
@@ -58,62 +86,90 @@ pub(crate) struct Call {
 impl Call {
     fn new(
         app: &Arc<App>,
-        account: AccountId,
+        account: Account,
         request: ChatRequest,
         limits: Limits,
-        started: Instant,
-    ) -> Result<Call, ApiError> {
+        key: IdempotencyKey,
+        Arrived(arrived): Arrived,
+    ) -> Result<Arc<Call>, ApiError> {
         let instrument = instrument(&app.catalog, "model", &request.model)?;
-        let permit = app.calls.admit(account)?;
-        Ok(Call { app: Arc::clone(app), account, instrument, request, limits, started, _permit: permit })
+        let max_price = match (limits.max_price, request.routing.price_limit(&instrument.spec.weights)?) {
+            (Some(one), Some(other)) => Some(one.lower(other)),
+            (one, other) => one.or(other),
+        };
+        let limits = Limits { max_price, ..limits };
+        let worst_case = request.worst_case(&instrument.spec)?;
+        let tier = app.limiter.tier(app.identity.tier(account.id));
+        let concurrent = tier.allowed().map_or(u32::MAX, |allowed| allowed.concurrent);
+        let permit = app.calls.admit(account.id, concurrent, request.forwarded.len())?;
+        let most = request.input_bound.saturating_add(request.output_max);
+        let tokens = app.limiter.take_tokens(account.id, tier, most)?;
+        let client_id = key.0.map(|key| ClientOrderId(digest(b"gollem call", &key)));
+        let app = Arc::clone(app);
+        let over_at = tokio::time::Instant::from_std(arrived) + limits.time_limit.unwrap_or(LONGEST_CALL);
+        Ok(Arc::new(Call {
+            app,
+            account,
+            instrument,
+            request,
+            limits,
+            worst_case,
+            client_id,
+            arrived,
+            over_at,
+            tokens,
+            _permit: permit,
+        }))
+    }
+
+    /// A promised time with the instrument's tolerance on top.
+    fn with_tolerance(&self, promised_ms: u64) -> Duration {
+        let tolerance = u64::from(self.instrument.spec.tolerance_bps);
+        Duration::from_millis(promised_ms + promised_ms * tolerance / 10_000)
     }
 }
 
-/// `POST /v1/chat/completions`, plain or streamed.
-pub(crate) async fn chat_completions(
-    State(app): State<Arc<App>>,
-    account: Account,
+/// `POST` of a call in this API, plain or streamed.
+pub(crate) fn calls(surface: Surface) -> MethodRouter<Arc<App>> {
+    post(move |State(app): State<Arc<App>>, caller: Who, headers: HeaderMap, body: Bytes| {
+        answer(surface, app, caller, headers, body)
+    })
+}
+
+/// Who calls, as what, since when, and whether they still wait.
+type Who = (Account, IdempotencyKey, Extension<Arrived>, Extension<Presence>);
+
+async fn answer(
+    surface: Surface,
+    app: Arc<App>,
+    (account, key, Extension(arrived), Extension(client)): Who,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, ApiError> {
-    let started = Instant::now();
-    let request = ChatRequest::parse(&body)?;
-    let limits = Limits::from_headers(&headers)?;
+    let request = ChatRequest::read(surface, &body)?;
+    let limits = Limits::from_headers(&headers)?.or(request.own_limits);
     let streamed = request.stream;
-    let call = Call::new(&app, account.id, request, limits, started)?;
+    let call = Call::new(&app, account, request, limits, key, arrived)?;
     if streamed {
         let (head, response) = oneshot::channel();
-        tokio::spawn(stream::run(call, head));
+        tokio::spawn(stream::run(call, client, head));
         return response.await.map_err(|_| ApiError::internal(&"a streamed call ended without a head"))?;
     }
     let answer = plain::run(call).await?;
-    let mut response = Json(answer.body).into_response();
+    let bytes = Bytes::from(answer.body.to_string());
+    let mut response = Response::new(Body::new(Watched::new(bytes, answer.overhead, &app)));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     answer.receipt.add_headers(response.headers_mut());
     Ok(response)
 }
 
-/// `POST /api/generate`: one prompt in, one text out.
-pub(crate) async fn generate(
-    State(app): State<Arc<App>>,
-    account: Account,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Result<Response, ApiError> {
-    let started = Instant::now();
-    let request = request::Generate::parse(&body)?;
-    let limits = request.limits(Limits::from_headers(&headers)?)?;
-    let call = Call::new(&app, account.id, request.to_chat()?, limits, started)?;
-    let answer = plain::run(call).await?;
-    let text = answer.body.pointer("/choices/0/message/content").cloned().unwrap_or_else(|| "".into());
-    let part = |name: &str| answer.body.get(name).cloned().unwrap_or(Value::Null);
-    let body = json!({
-        "id": part("id"), "model": part("model"), "response": text, "done": true,
-        "provider": answer.receipt.provider, "cost": answer.receipt.cost, "usage": part("usage"),
-        "latency_ms": u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
-    });
-    let mut response = Json(body).into_response();
-    answer.receipt.add_headers(response.headers_mut());
-    Ok(response)
+/// The longest that a call may run that names no limit; its contract ends it before.
+const LONGEST_CALL: Duration = Duration::from_secs(3_600);
+
+/// Whether a body is a call as it is documented.
+#[cfg(test)]
+pub(crate) fn reads(surface: Surface, body: &[u8]) -> Result<(), ApiError> {
+    ChatRequest::read(surface, &Bytes::copy_from_slice(body)).map(drop)
 }
 
 /// What a caller is told about the deal, in headers.
@@ -123,18 +179,14 @@ pub(crate) struct Receipt {
     contract: String,
     /// Credits; known after settlement only.
     cost: Option<String>,
-    /// What the gateway itself added.
+    /// What the gateway has added so far, unless several providers were asked.
     overhead: Option<Duration>,
 }
 
 impl Receipt {
     fn of(bought: &Bought) -> Receipt {
-        Receipt {
-            provider: account_name(bought.provider),
-            contract: format!("ctr_{}", bought.contract.0),
-            cost: None,
-            overhead: None,
-        }
+        let (provider, contract) = (account_name(bought.provider), format!("ctr_{}", bought.contract.0));
+        Receipt { provider, contract, cost: None, overhead: None }
     }
 
     fn add_headers(&self, headers: &mut HeaderMap) {

@@ -2,13 +2,16 @@
 
 use crate::error::ApiError;
 use crate::inference::contract::Bought;
-use crate::inference::meter::{Measured, Usage};
-use crate::inference::provider::{Undelivered, failed};
+use crate::inference::overhead::Overhead;
+use crate::inference::provider::{Asked, Undelivered, failed};
+use crate::inference::race::{Won, race};
+use crate::inference::surface::Settled;
 use crate::inference::upstream::{UpstreamError, read_all};
 use crate::inference::{Call, Receipt};
-use crate::money::credits;
 use gollem_engine::Outcome;
+use gollem_projections::words::credits;
 use serde_json::Value;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A settled answer.
@@ -16,50 +19,73 @@ use std::time::{Duration, Instant};
 pub(crate) struct Answer {
     pub(crate) body: Value,
     pub(crate) receipt: Receipt,
+    /// What the gateway added, unless several providers were asked.
+    pub(crate) overhead: Option<Overhead>,
 }
 
 /// Runs the call to its end.
-pub(crate) async fn run(call: Call) -> Result<Answer, ApiError> {
-    let bought = call.buy().await?;
-    let sent = Instant::now();
-    let received = call.unless_cut_short(receive(&call, &bought)).await;
-    let upstream = sent.elapsed();
-    let body = match received {
-        Ok(body) => body,
-        Err((error, outcome)) => {
-            call.settle_nothing(&bought, outcome).await;
-            return Err(error);
-        }
-    };
-    let measured = Measured {
-        usage: Usage::from_json(&body).unwrap_or_else(|| estimate(&call, &body)),
-        // A plain answer shows its first token only with its last: no promise can be held against it.
-        first_token_ms: None,
-        throughput_tps: None,
-    };
+pub(crate) async fn run(call: Arc<Call>) -> Result<Answer, ApiError> {
+    // Who leaves now is charged for what the provider has done: the answer is whole or nothing.
+    let Won { bought, durable, tried, value } =
+        race(&call, Vec::new(), promised, std::future::pending(), receive).await?;
+    durable.wait().await?;
+    let Received { body, sent, first_byte } = value;
+    let measured = call.request.counting().of_answer(&body);
     let cost = credits(call.settle(&bought, &measured, Outcome::Completed).await?);
-    let overhead = call.started.elapsed().saturating_sub(upstream);
-    call.app.record_overhead(overhead);
-    Ok(finish(body, &bought, cost, overhead))
+    // Where several were asked, what was waited for is nobody's overhead.
+    let before = sent.duration_since(call.arrived);
+    let overhead = (tried.len() == 1).then_some(Overhead { before, first_byte });
+    let told = overhead.map(Overhead::so_far);
+    let receipt = Receipt { cost: Some(cost.clone()), overhead: told, ..Receipt::of(&bought) };
+    let (contract, usage, elapsed) = (bought.contract, measured.usage, call.arrived.elapsed());
+    let settled = Settled { contract, provider: &receipt.provider, cost: &cost, usage, elapsed };
+    Ok(Answer { body: call.request.reply.answer(body, &settled), receipt, overhead })
 }
 
-/// The provider's answer, or the caller's error with how the delivery ended.
-async fn receive(call: &Call, bought: &Bought) -> Result<Value, Undelivered> {
-    let body = call.ask(bought, bought.deadline).await?;
-    let body = read_all(body, call.request.output_max, bought.deadline).await.map_err(failed)?;
-    let parsed: Option<Value> = serde_json::from_slice(&body).ok().filter(Value::is_object);
-    parsed.ok_or_else(|| failed(UpstreamError("the provider's answer is not JSON")))
+/// A provider's whole answer.
+struct Received {
+    body: Value,
+    sent: Instant,
+    first_byte: Instant,
 }
 
-fn estimate(call: &Call, body: &Value) -> Usage {
-    let text = body.pointer("/choices/0/message/content").and_then(Value::as_str).unwrap_or_default();
-    Usage::estimate(call.request.input_bound, text.len() as u64)
-}
-
-fn finish(mut body: Value, bought: &Bought, cost: String, overhead: Duration) -> Answer {
-    if let Some(usage) = body.get_mut("usage").and_then(Value::as_object_mut) {
-        usage.insert("cost".into(), cost.clone().into());
+/// What an ask promises to take for all of an answer, with the tolerance on top.
+fn promised(call: &Call, bought: &Bought) -> Option<Duration> {
+    let (latency_ms, throughput_tps) = (u64::from(bought.latency_ms), u64::from(bought.throughput_tps));
+    if latency_ms == 0 || throughput_tps == 0 {
+        return None;
     }
-    let receipt = Receipt { cost: Some(cost), overhead: Some(overhead), ..Receipt::of(bought) };
-    Answer { body, receipt }
+    let whole = latency_ms + 1_000 * call.request.output_max / throughput_tps;
+    Some(call.with_tolerance(whole))
+}
+
+/// The provider's answer.
+async fn receive(call: Arc<Call>, bought: Bought) -> Result<Received, Undelivered> {
+    let Asked { body, sent, first_byte } = call.ask(&bought, call.request.forwarded.clone(), bought.deadline).await?;
+    let body = read_all(body, call.request.output_max, bought.deadline).await.map_err(failed)?;
+    let parsed: Option<Value> = serde_json::from_slice(&body).ok().filter(is_answer);
+    let body = parsed.ok_or_else(|| failed(UpstreamError("the provider's answer is none")))?;
+    Ok(Received { body, sent, first_byte })
+}
+
+/// Whether a body that came with a success answers anything: some servers tell errors so.
+fn is_answer(body: &Value) -> bool {
+    let answers = |choices: &Value| choices.as_array().is_some_and(|choices| !choices.is_empty());
+    body.get("error").is_none_or(Value::is_null) && body.get("choices").is_some_and(answers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_error_that_calls_itself_a_success_is_no_answer() {
+        assert!(is_answer(&json!({ "choices": [{ "message": { "content": "" } }], "error": null })));
+        for body in
+            [json!({}), json!({ "error": { "message": "x" } }), json!({ "choices": [] }), json!([1]), json!("x")]
+        {
+            assert!(!is_answer(&body), "{body}");
+        }
+    }
 }

@@ -1,24 +1,27 @@
 //! Reading a call: what the market must know of it, and the body the provider gets.
 //!
 //! Worst case: the input counts one token a byte of the request body, which no byte-based tokenizer exceeds for text (escapes
-//! and JSON syntax only add bytes, and outweigh the few tokens a chat template adds), the output counts the most
-//! tokens the provider may generate. So content must be text, and fields by which some servers would generate more are
-//! refused; other unknown fields pass through untouched.
+//! and JSON syntax only add bytes, and outweigh the few tokens a chat template adds), and less where the model's tokenizer is
+//! known (`tokens`); but for the bytes of images inside it: an image counts [`IMAGE_TOKENS`]. The output counts the most tokens the provider may generate, for each answer that is
+//! asked for. So content must be text or images, and fields by which some servers would generate more are refused; other
+//! unknown fields pass through untouched.
 
-use crate::api::parse;
 use crate::error::ApiError;
-use crate::money::parse_dollars_per_unit;
+use crate::inference::limits::Limits;
+use crate::inference::meter::Counting;
+use crate::inference::routing::Routing;
+use crate::inference::surface::{Asked, Reply, Surface};
+use crate::inference::tokens::Tokenizer;
 use axum::body::Bytes;
-use axum::http::HeaderMap;
-use gollem_engine::limits::PRICE_MAX;
-use gollem_engine::{Constraints, InstrumentSpec, Price, Quantity};
-use serde::Deserialize;
+use gollem_engine::{InstrumentSpec, Quantity};
 use serde_json::{Map, Value, json};
 
 /// Output tokens when the request names no limit; the provider is told so.
 const OUTPUT_TOKENS_DEFAULT: u64 = 1_024;
 /// Most output tokens a request may ask for.
 const OUTPUT_TOKENS_MAX: u64 = 131_072;
+/// Input tokens that an image counts: what the largest that common models take come to.
+const IMAGE_TOKENS: u64 = 16_384;
 
 /// Other names for a limit on output, or ways to more of it, that some servers obey and the market does not price.
 const OTHER_OUTPUT_LIMITS: [&str; 5] = ["best_of", "max_new_tokens", "min_tokens", "n_predict", "num_predict"];
@@ -28,41 +31,42 @@ const OTHER_OUTPUT_LIMITS: [&str; 5] = ["best_of", "max_new_tokens", "min_tokens
 pub(crate) struct ChatRequest {
     pub(crate) model: String,
     pub(crate) stream: bool,
-    /// The client wants the usage chunk of a stream.
-    pub(crate) include_usage: bool,
     /// No tokenizer makes more input tokens of it.
     pub(crate) input_bound: u64,
-    /// The provider generates no more than this.
+    /// The provider generates no more than this, in all its answers.
     pub(crate) output_max: u64,
     /// What the provider gets.
     pub(crate) forwarded: Bytes,
+    /// What its body limits, where no header does.
+    pub(crate) own_limits: Limits,
+    /// How it is answered.
+    pub(crate) reply: Reply,
+    /// Which providers it may go to.
+    pub(crate) routing: Routing,
+    /// Counts its tokens, if the model's family is known.
+    tokenizer: Option<Tokenizer>,
+    /// Answers that the provider makes to it.
+    choices: u64,
 }
 
 impl ChatRequest {
-    pub(crate) fn parse(body: &Bytes) -> Result<ChatRequest, ApiError> {
-        let mut fields: Map<String, Value> = parse(body)?;
-        let model = match fields.get("model") {
-            Some(Value::String(model)) => model.clone(),
-            _ => {
-                return Err(ApiError::invalid("model", "model must be a string: the name of a listed instrument"));
-            }
-        };
-        if fields.get("messages").and_then(Value::as_array).is_none_or(Vec::is_empty) {
+    /// Reads a call that came by this API.
+    pub(crate) fn read(surface: Surface, body: &Bytes) -> Result<ChatRequest, ApiError> {
+        let Asked { mut fields, bytes, choices, limits, reply } = surface.read(body)?;
+        if surface != Surface::Completions && fields.get("messages").and_then(Value::as_array).is_none_or(Vec::is_empty)
+        {
             return Err(ApiError::invalid("messages", "messages must be a list with at least one message"));
         }
-        check_text_only(&fields)?;
+        let mut routing = Routing::take(&mut fields)?;
+        let images = Images::of(&fields)?;
         if let Some(field) = OTHER_OUTPUT_LIMITS.iter().find(|field| fields.contains_key(**field)) {
             return Err(ApiError::invalid(*field, format!("{field} is not taken; use max_tokens")));
-        }
-        if fields.get("n").is_some_and(|n| !n.is_null() && n.as_u64() != Some(1)) {
-            return Err(ApiError::invalid("n", "n must be 1"));
         }
         let stream = match fields.get("stream") {
             None | Some(Value::Null) => false,
             Some(Value::Bool(stream)) => *stream,
             Some(_) => return Err(ApiError::invalid("stream", "stream must be true or false")),
         };
-        let include_usage = fields.get("stream_options").and_then(|options| options.get("include_usage")?.as_bool());
         let output_max = output_max(&fields)?;
         if output_max.is_none() {
             fields.insert("max_tokens".into(), OUTPUT_TOKENS_DEFAULT.into());
@@ -72,15 +76,30 @@ impl ChatRequest {
             let options = json!({ "include_usage": true, "continuous_usage_stats": true });
             fields.insert("stream_options".into(), options);
         }
+        let named = fields.get("model").and_then(Value::as_str).unwrap_or_default();
+        let model = routing.take_suffix(named).to_owned();
+        fields.insert("model".into(), model.as_str().into());
+        let tokenizer = Tokenizer::of_model(&model);
+        let text_bytes = bytes.saturating_sub(images.bytes);
         Ok(ChatRequest {
+            input_bound: text_bound(&fields, text_bytes, tokenizer).saturating_add(images.count * IMAGE_TOKENS),
             model,
             stream,
-            include_usage: include_usage.unwrap_or(false),
-            input_bound: body.len() as u64,
-            output_max: output_max.unwrap_or(OUTPUT_TOKENS_DEFAULT),
+            tokenizer,
+            choices,
+            routing,
+            output_max: output_max.unwrap_or(OUTPUT_TOKENS_DEFAULT).saturating_mul(choices),
             // Written anew even when nothing changed: of a field given twice, the provider must see what was read here.
             forwarded: Bytes::from(Value::Object(fields).to_string()),
+            own_limits: limits,
+            reply,
         })
+    }
+
+    /// How its tokens are counted besides what the provider says.
+    pub(crate) fn counting(&self) -> Counting {
+        let (tokenizer, input_bound, output_max) = (self.tokenizer, self.input_bound, self.output_max);
+        Counting { tokenizer, input_bound, output_max, choices: self.choices }
     }
 
     /// The most units it can use, in whole lots, which may be at most what the instrument takes in one order.
@@ -98,6 +117,25 @@ impl ChatRequest {
     }
 }
 
+/// No more tokens are in the text of a request of so many bytes. That of messages and prompts is counted where there is a
+/// tokenizer for it; what is around it, such as names, tools and what a template makes of them, counts a token a byte.
+fn text_bound(fields: &Map<String, Value>, bytes: u64, tokenizer: Option<Tokenizer>) -> u64 {
+    let Some(tokenizer) = tokenizer else { return bytes };
+    let messages = fields.get("messages").and_then(Value::as_array).into_iter().flatten();
+    let contents = messages.filter_map(|message| message.get("content")).chain(fields.get("prompt"));
+    let saved = |text: &str| (text.len() as u64).saturating_sub(tokenizer.count(text));
+    bytes.saturating_sub(contents.flat_map(texts).map(saved).sum())
+}
+
+/// The texts of a content or a prompt: itself, or its parts.
+fn texts(content: &Value) -> Vec<&str> {
+    match content {
+        Value::String(text) => vec![text],
+        Value::Array(parts) => parts.iter().filter_map(|part| part.get("text").unwrap_or(part).as_str()).collect(),
+        _ => Vec::new(),
+    }
+}
+
 /// The request's own limit on output tokens. Servers differ in which name they obey, so the larger one counts.
 fn output_max(fields: &Map<String, Value>) -> Result<Option<u64>, ApiError> {
     let mut max = None;
@@ -110,144 +148,44 @@ fn output_max(fields: &Map<String, Value>) -> Result<Option<u64>, ApiError> {
     Ok(max)
 }
 
-/// Refuses images, sound and files: a few bytes of them can be a thousand tokens.
-fn check_text_only(fields: &Map<String, Value>) -> Result<(), ApiError> {
-    let messages = fields.get("messages").and_then(Value::as_array).into_iter().flatten();
-    let mut parts = messages.filter_map(|message| message.get("content")?.as_array()).flatten();
-    let is_text = |part: &Value| matches!(part.get("type").and_then(Value::as_str), Some("text" | "refusal"));
-    if parts.all(is_text) {
-        return Ok(());
-    }
-    Err(ApiError::invalid(
-        "messages",
-        "messages may hold text only for now; each part of a content needs type \"text\"",
-    ))
-}
-
-/// The most a buyer pays, and the header or field that said so.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct PriceLimit {
-    price: Price,
-    pub(crate) field: &'static str,
-}
-
-impl PriceLimit {
-    fn parse(field: &'static str, dollars_per_unit: &str) -> Result<PriceLimit, ApiError> {
-        let price = parse_dollars_per_unit(field, dollars_per_unit)?;
-        if price.0 > PRICE_MAX {
-            return Err(ApiError::invalid(field, format!("{field} may be at most 1000 US dollars per unit")));
-        }
-        Ok(PriceLimit { price, field })
-    }
-
-    /// The limit as the market takes it: in whole ticks, rounded down since the buyer never pays more, and no higher
-    /// than any ask can be.
-    pub(crate) fn on_tick(&self, spec: &InstrumentSpec) -> Result<Price, ApiError> {
-        let (_, highest) = spec.band();
-        let price = self.price.min(highest);
-        let on_tick = price.0 - price.0 % spec.tick.0;
-        if on_tick == 0 {
-            let message = format!("{} is below this model's price step", self.field);
-            return Err(ApiError::invalid(self.field, message));
-        }
-        Ok(Price(on_tick))
-    }
-}
-
-/// The buyer's limits.
+/// The images in a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Limits {
-    /// The reference price when `None`.
-    pub(crate) max_price: Option<PriceLimit>,
-    pub(crate) max_latency_ms: Option<u32>,
-    pub(crate) min_throughput_tps: Option<u32>,
+struct Images {
+    count: u64,
+    /// Of the images that are in the request themselves, as `data:` addresses.
+    bytes: u64,
 }
 
-impl Limits {
-    /// `x-max-price` in US dollars per normalised token, `x-max-latency` in milliseconds to the first token,
-    /// `x-min-throughput` in tokens a second.
-    pub(crate) fn from_headers(headers: &HeaderMap) -> Result<Limits, ApiError> {
-        let text = |name: &'static str| match headers.get(name) {
-            None => Ok(None),
-            Some(value) => {
-                let text = value.to_str().map_err(|_| ApiError::invalid(name, format!("{name} must be a number")));
-                text.map(|text| Some(text.trim()))
+impl Images {
+    /// Refuses sound and files: a few bytes of them can be a thousand tokens.
+    fn of(fields: &Map<String, Value>) -> Result<Images, ApiError> {
+        let messages = fields.get("messages").and_then(Value::as_array).into_iter().flatten();
+        let mut images = Images::default();
+        for part in messages.filter_map(|message| message.get("content")?.as_array()).flatten() {
+            match (part.get("type").and_then(Value::as_str), part.pointer("/image_url/url").and_then(Value::as_str)) {
+                (Some("text" | "refusal"), _) => {}
+                (Some("image_url"), Some(url)) => {
+                    images.count += 1;
+                    images.bytes += if url.starts_with("data:") { url.len() as u64 } else { 0 };
+                }
+                _ => {
+                    let message = "each part of a content must be of type text, refusal, or image_url with its url";
+                    return Err(ApiError::invalid("messages", message));
+                }
             }
-        };
-        let whole = |name: &'static str| -> Result<Option<u32>, ApiError> {
-            let parsed = text(name)?.map(str::parse).transpose();
-            parsed.map_err(|_| ApiError::invalid(name, format!("{name} must be a whole number")))
-        };
-        Ok(Limits {
-            max_price: text("x-max-price")?.map(|text| PriceLimit::parse("x-max-price", text)).transpose()?,
-            max_latency_ms: whole("x-max-latency")?,
-            min_throughput_tps: whole("x-min-throughput")?,
-        })
-    }
-
-    pub(crate) fn constraints(&self) -> Constraints {
-        Constraints {
-            max_latency_ms: self.max_latency_ms,
-            min_throughput_tps: self.min_throughput_tps,
-            ..Constraints::default()
         }
-    }
-}
-
-/// The body of `POST /api/generate`.
-#[derive(Debug, Deserialize)]
-pub(crate) struct Generate {
-    model: String,
-    prompt: String,
-    max_tokens: Option<u64>,
-    max_price: Option<Value>,
-    max_latency: Option<u32>,
-    #[serde(default)]
-    stream: bool,
-}
-
-impl Generate {
-    pub(crate) fn parse(body: &Bytes) -> Result<Generate, ApiError> {
-        let request: Generate = parse(body)?;
-        if request.stream {
-            return Err(ApiError::invalid("stream", "this route does not stream; use /v1/chat/completions"));
-        }
-        if request.prompt.is_empty() {
-            return Err(ApiError::invalid("prompt", "prompt must not be empty"));
-        }
-        Ok(request)
-    }
-
-    /// The headers' limits, or the body's where a header is missing.
-    pub(crate) fn limits(&self, headers: Limits) -> Result<Limits, ApiError> {
-        let from_body = match &self.max_price {
-            None | Some(Value::Null) => None,
-            Some(Value::String(text)) => Some(PriceLimit::parse("max_price", text)?),
-            Some(value) => Some(PriceLimit::parse("max_price", &value.to_string())?),
-        };
-        Ok(Limits {
-            max_price: headers.max_price.or(from_body),
-            max_latency_ms: headers.max_latency_ms.or(self.max_latency),
-            ..headers
-        })
-    }
-
-    pub(crate) fn to_chat(&self) -> Result<ChatRequest, ApiError> {
-        let mut body = json!({ "model": self.model, "messages": [{ "role": "user", "content": self.prompt }] });
-        if let Some(tokens) = self.max_tokens {
-            body["max_tokens"] = tokens.into();
-        }
-        ChatRequest::parse(&Bytes::from(body.to_string()))
+        Ok(images)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use gollem_engine::{Symbol, TokenWeights};
+    use axum::http::HeaderMap;
+    use gollem_engine::{Price, Symbol, TokenWeights};
 
     fn parse_text(text: &str) -> Result<ChatRequest, ApiError> {
-        ChatRequest::parse(&Bytes::from(text.to_owned()))
+        ChatRequest::read(Surface::Chat, &Bytes::from(text.to_owned()))
     }
 
     fn spec() -> InstrumentSpec {
@@ -280,6 +218,8 @@ mod tests {
         spec.quantity_max = Quantity(worst.0 - 1);
         assert_eq!(request.worst_case(&spec).expect_err("too large").param.as_deref(), Some("max_tokens"));
         assert_eq!(request.forwarded, text, "nothing is added to a body that says everything");
+        let known = parse_text(&text.replace("\"m\"", "\"gpt-4o\"").replace("hi", "hello world")).unwrap();
+        assert_eq!(known.input_bound, text.len() as u64 + 5 - 2 + 2, "two words of two tokens, the rest by bytes");
         let whole_lots = |lot, quantity_min| InstrumentSpec {
             lot: Quantity(lot),
             quantity_min: Quantity(quantity_min),
@@ -288,17 +228,6 @@ mod tests {
         };
         assert_eq!(request.worst_case(&whole_lots(100, 100)).unwrap(), Quantity(worst.0.next_multiple_of(100)));
         assert_eq!(request.worst_case(&whole_lots(1, 800)).unwrap(), Quantity(800), "no less than an order has");
-    }
-
-    #[test]
-    fn a_limit_is_taken_as_at_most_and_in_whole_ticks() {
-        let on_tick = |dollars: &str, spec: &InstrumentSpec| PriceLimit::parse("p", dollars).unwrap().on_tick(spec);
-        let spec = spec();
-        assert_eq!(on_tick("0.00000135009", &spec).unwrap(), Price(135_000));
-        assert_eq!(on_tick("1000", &spec).unwrap(), Price(200_000), "no ask is dearer");
-        assert_eq!(on_tick("0.00000000009", &spec).expect_err("below a tick").param.as_deref(), Some("p"));
-        let banded = InstrumentSpec { band_bps: 3_333, ..spec };
-        assert_eq!(on_tick("1000", &banded).unwrap(), Price(133_330));
     }
 
     #[test]
@@ -314,7 +243,6 @@ mod tests {
         let request = parse_text(r#"{"model":"m","messages":[{}],"stream":true}"#).unwrap();
         let forwarded: Value = serde_json::from_slice(&request.forwarded).unwrap();
         assert_eq!(forwarded["stream_options"]["include_usage"], true);
-        assert!(!request.include_usage, "but the client did not");
     }
 
     #[test]
@@ -324,6 +252,29 @@ mod tests {
         let request = parse_text(r#"{"model":"m","messages":[{}],"max_tokens":131072,"max_tokens":1}"#).unwrap();
         assert_eq!(request.output_max, 1);
         assert_eq!(request.forwarded, r#"{"model":"m","messages":[{}],"max_tokens":1}"#);
+    }
+
+    #[test]
+    fn an_image_counts_the_same_however_many_bytes_it_has() {
+        let bound = |url: &str| {
+            let image = json!({ "type": "image_url", "image_url": { "url": url } });
+            let body = json!({ "model": "m", "messages": [{ "role": "user", "content": [image, image] }] });
+            (parse_text(&body.to_string()).unwrap().input_bound, body.to_string().len() as u64)
+        };
+        let small = bound("data:image/png;base64,AA==");
+        let large = bound(&format!("data:image/png;base64,{}", "A".repeat(100_000)));
+        assert_eq!(small.0, large.0);
+        assert_eq!(small.0, small.1 - 2 * 26 + 2 * IMAGE_TOKENS);
+        let elsewhere = bound("https://e.example/i.png");
+        assert_eq!(elsewhere.0, elsewhere.1 + 2 * IMAGE_TOKENS, "an address is text");
+    }
+
+    #[test]
+    fn each_answer_may_have_the_most_tokens() {
+        let request = parse_text(r#"{"model":"m","messages":[{}],"max_tokens":10,"n":3}"#).unwrap();
+        assert_eq!(request.output_max, 30);
+        let prompts = Bytes::from(r#"{"model":"m","prompt":["a","b"],"max_tokens":10,"n":3}"#);
+        assert_eq!(ChatRequest::read(Surface::Completions, &prompts).unwrap().output_max, 60);
     }
 
     #[test]
@@ -338,8 +289,9 @@ mod tests {
         check(r#"{"model":"m"}"#, "messages");
         check(r#"{"model":"m","messages":[]}"#, "messages");
         check(r#"{"model":"m","messages":[{"content":[{"type":"image_url"}]}]}"#, "messages");
+        check(r#"{"model":"m","messages":[{"content":[{"type":"input_audio","input_audio":{}}]}]}"#, "messages");
         check(r#"{"model":"m","messages":[{}],"n_predict":5}"#, "n_predict");
-        check(r#"{"model":"m","messages":[{}],"n":2}"#, "n");
+        check(r#"{"model":"m","messages":[{}],"n":9}"#, "n");
         check(r#"{"model":"m","messages":[{}],"stream":"yes"}"#, "stream");
         check(r#"{"model":"m","messages":[{}],"max_tokens":0}"#, "max_tokens");
         check(r#"{"model":"m","messages":[{}],"max_tokens":-1}"#, "max_tokens");
@@ -353,7 +305,7 @@ mod tests {
         headers.insert("x-max-latency", "400".parse().unwrap());
         let limits = Limits::from_headers(&headers).unwrap();
         assert_eq!(
-            (limits.max_price.map(|limit| limit.price), limits.max_latency_ms),
+            (limits.max_price.map(|limit| limit.price()), limits.max_latency_ms),
             (Some(Price(135_000)), Some(400))
         );
         headers.insert("x-max-latency", "soon".parse().unwrap());

@@ -214,19 +214,6 @@ fn the_encoded_bytes_of_a_tree_are_those_of_version_1() {
 /// The hash of the leaf `3031`.
 const LEAF_4: &str = "bc1a0643b12e4d2d7c77918f44e0f4f79a838b6cf9ec5b5c283e1f4d88599e6b";
 
-/// How fast records are hashed; prints a figure and asserts nothing about it, as timings depend on the machine.
-#[test]
-#[ignore = "prints a rate, for release builds"]
-fn rate_of_records_of_100_bytes() {
-    let (payload, records) = ([7; 100], 4_000_000);
-    for _ in 0..3 {
-        let (mut tree, start) = (Tree::new(), std::time::Instant::now());
-        (1..=records).for_each(|seq| tree.push_record(seq, seq, &payload));
-        let elapsed = start.elapsed().as_secs_f64();
-        println!("{:.2} M records/s ({:02x?}…)", records as f64 / elapsed / 1e6, &tree.root()[..4]);
-    }
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 

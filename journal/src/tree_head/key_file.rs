@@ -21,7 +21,7 @@ use ed25519_dalek::SigningKey;
 use thiserror::Error;
 
 use super::TreeHead;
-use super::note::{VerifierKey, hex, key_text, name_ok, seal, split_key};
+use super::note::{NoteError, VerifierKey, hex, key_text, name_ok, seal, split_key};
 use crate::tree::Tree;
 
 const FILE_PREFIX: &str = "PRIVATE+KEY+";
@@ -76,7 +76,7 @@ pub enum KeyFileError {
     },
 }
 
-/// Signs tree heads.
+/// Signs tree heads, and what else the owner of the journal states about it.
 pub struct HeadSigner {
     key: SigningKey,
     public: VerifierKey,
@@ -110,6 +110,19 @@ impl HeadSigner {
     #[must_use]
     pub fn sign(&self, tree: &Tree, time_ns: u64) -> String {
         self.seal(&TreeHead::new(self.public.name(), tree, time_ns).text())
+    }
+
+    /// Something else than a tree head as a signed note: a receipt, say. Its first line says of what kind it is, in more
+    /// than one word; so nobody can take it for a tree head, whose first line is the name of a key and holds no space.
+    ///
+    /// # Errors
+    ///
+    /// [`NoteError::Malformed`]: the text says not of what kind it is, or no note can hold it.
+    pub fn sign_statement(&self, text: &str) -> Result<String, NoteError> {
+        let note = self.seal(text);
+        let what = "the text of a note ends in a newline";
+        let read = self.public.open_statement(&note)?;
+        if read == text { Ok(note) } else { Err(NoteError::Malformed { what }) }
     }
 
     pub(super) fn seal(&self, text: &str) -> String {

@@ -11,6 +11,9 @@
 //! — exchange.example/journal VGlt…                  signature over the text above
 //! ```
 //!
+//! The same key signs other statements of the journal's owner, such as receipts. Their first line is of more than one word,
+//! and a key's name is one word, so that neither is ever taken for the other.
+//!
 //! # Invariants
 //!
 //! - A head is believed only with a signature by a key that the reader brings along, and only if the text's origin is that
@@ -32,7 +35,7 @@ use base64::engine::general_purpose::STANDARD;
 
 pub use key_file::{HeadSigner, KeyFileError, key_is_outside};
 pub use log::{HEADS_NAME, HeadLog, HeadLogError, HeadsRead, read_heads, read_heads_in};
-pub use note::{NOTE_BYTES_MAX, NoteError, VerifierKey};
+pub use note::{NOTE_BYTES_MAX, NoteError, VerifierKey, statement_text};
 
 use crate::tree::{Hash, Tree};
 

@@ -31,8 +31,8 @@ const KEY_HASH_BYTES: usize = 4;
 /// A note that proves nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum NoteError {
-    /// Not a note, or not one of a tree head: look at the file.
-    #[error("not a signed tree head: {what}")]
+    /// Not a note, or not one of what was asked for: look at the file.
+    #[error("not a signed note of this kind: {what}")]
     Malformed {
         /// The rule that is broken.
         what: &'static str,
@@ -80,6 +80,16 @@ impl VerifierKey {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The text of a statement that this key has signed ([`crate::HeadSigner::sign_statement`]).
+    ///
+    /// # Errors
+    ///
+    /// It is no statement, or not one that this key vouches for; see [`NoteError`].
+    pub fn open_statement<'a>(&self, note: &'a str) -> Result<&'a str, NoteError> {
+        let text = open(note, self)?;
+        check_statement(text).map(|()| text)
     }
 
     pub(super) fn hash(&self) -> [u8; KEY_HASH_BYTES] {
@@ -159,6 +169,23 @@ pub(super) fn split(note: &str) -> Result<Parts<'_>, NoteError> {
     let signatures: Option<Vec<_>> = lines.split('\n').map(signature_line).collect();
     let signatures = signatures.ok_or(malformed("signature lines follow the text"))?;
     Ok(Parts { text: &note[..=text.len()], signatures })
+}
+
+/// The text of a statement, **without checking who signed it**.
+///
+/// # Errors
+///
+/// [`NoteError::Malformed`]: it is no statement.
+pub fn statement_text(note: &str) -> Result<&str, NoteError> {
+    let text = split(note)?.text;
+    check_statement(text).map(|()| text)
+}
+
+/// What keeps statements and tree heads apart: a head's first line is the name of a key, which holds no space.
+fn check_statement(text: &str) -> Result<(), NoteError> {
+    let what = "line 1 of a statement says of what kind it is, in more than one word";
+    let holds_space = text.lines().next().is_some_and(|kind| kind.contains(' '));
+    if holds_space { Ok(()) } else { Err(NoteError::Malformed { what }) }
 }
 
 fn signature_line(line: &str) -> Option<SignatureLine<'_>> {

@@ -471,3 +471,39 @@ fn no_acknowledged_head_is_lost_when_power_fails_at_any_call() {
         }
     }
 }
+
+const STATEMENT: &str = "gollem receipt v1\njournal exchange.example/journal\n";
+
+#[test]
+fn a_statement_is_opened_with_the_key_that_signed_it_alone() {
+    let note = signer().sign_statement(STATEMENT).unwrap();
+    assert_eq!(signer().public_key().open_statement(&note), Ok(STATEMENT));
+    assert_eq!(statement_text(&note), Ok(STATEMENT));
+    let other = HeadSigner::from_seed(NAME, &[8; 32]);
+    assert_eq!(other.public_key().open_statement(&note), Err(NoteError::Unsigned { name: NAME.into() }));
+    let forged = note.replacen("receipt", "receipts", 1);
+    assert_eq!(signer().public_key().open_statement(&forged), Err(NoteError::Forged { name: NAME.into() }));
+}
+
+#[test]
+fn no_statement_is_a_tree_head_and_no_tree_head_a_statement() {
+    assert!(matches!(signer().public_key().open_statement(&note(5)), Err(NoteError::Malformed { .. })));
+    assert!(matches!(statement_text(&note(5)), Err(NoteError::Malformed { .. })));
+    // Even one that is written as a head: its first line is not the key's name, and cannot be.
+    let like_a_head = format!("two words\n5\n{}\ntime 50\n", STANDARD.encode(tree(5).root()));
+    let note = signer().sign_statement(&like_a_head).unwrap();
+    let found = TreeHead::verify(&note, signer().public_key());
+    assert_eq!(found, Err(NoteError::Origin { found: "two words".into(), name: NAME.into() }));
+    let folder = tempfile::tempdir().unwrap();
+    let spaced = HeadSigner::load_or_create(&folder.path().join("key"), "two words");
+    assert!(matches!(spaced, Err(KeyFileError::Name { .. })), "{spaced:?}");
+}
+
+#[test]
+fn what_a_note_cannot_hold_is_not_signed() {
+    let head = TreeHead::new(NAME, &tree(5), 50).text();
+    let long = format!("a kind\n{}\n", "x".repeat(NOTE_BYTES_MAX));
+    for text in ["", "\n", "word\n", "two words", "two words\n\ttab\n", head.as_str(), long.as_str()] {
+        assert!(matches!(signer().sign_statement(text), Err(NoteError::Malformed { .. })), "{text:?}");
+    }
+}

@@ -28,7 +28,7 @@ pub enum AgentError {
         /// The gateway's own words.
         message: String,
     },
-    /// The gateway could not be reached in the time left after the stop: an ask may still rest, cancel it by hand.
+    /// The gateway could not be reached in the time left after the stop: an ask may rest until its deadline.
     #[error("{call} did not succeed in the time left after the stop: {reason}")]
     Unavailable {
         /// Method and path.

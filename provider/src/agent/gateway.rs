@@ -6,8 +6,9 @@
 //! | 400, 401, 403 | wrong, and stays wrong | [`AgentError::Refused`] |
 //! | anything else | for the caller to read | returned |
 //!
-//! Sending again is safe: `PUT`, `GET` and `DELETE` have one effect however often they arrive, and an order carries its
-//! client order id, under which the gateway gives the first answer again.
+//! Sending again is safe: `PUT`, `GET` and `DELETE` have one effect however often they arrive, and so have setting a
+//! deadline and withdrawing all; an order carries its client order id, under which the gateway gives the first answer
+//! again.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -20,12 +21,17 @@ use super::{
     backoff::Backoff,
     error::AgentError,
     order::{OrderState, order_id},
+    price::Price,
+    status::Earnings,
     stop::Stop,
 };
 use crate::client::{Client, ClientError, Reply};
 
 /// Time limit of one attempt.
 const ATTEMPT_MAX: Duration = Duration::from_secs(5);
+
+/// Where the deadline of a silent agent is set.
+const CANCEL_AFTER: &str = "/v1/orders/cancel-after";
 
 /// Longest wait between two attempts once the agent has to stop.
 const WAIT_WHEN_STOPPING_MAX: Duration = Duration::from_secs(1);
@@ -118,9 +124,71 @@ impl Gateway {
         canceled(&call, &reply)
     }
 
-    /// The balance of the provider's account, with one attempt only: nothing depends on it.
-    pub(crate) async fn balance_once(&self) -> Result<Value, AgentError> {
-        let call = Call { method: Method::GET, path: "/v1/balance", body: None };
+    /// Gives an order another price; `false` if it is over, or unknown.
+    pub(crate) async fn reprice(&mut self, id: &str, price: Price, stop: &mut Stop) -> Result<bool, AgentError> {
+        let path = format!("/v1/orders/{id}");
+        let body = json!({"price": price.to_string()});
+        let call = Call { method: Method::PUT, path: &path, body: Some(&body) };
+        let reply = self.call(&call, stop).await?;
+        match reply.status {
+            StatusCode::NOT_FOUND | StatusCode::CONFLICT | StatusCode::GONE => Ok(false),
+            status if status.is_success() => Ok(true),
+            _ => Err(refused(&call, &reply)),
+        }
+    }
+
+    /// Tells the exchange to cancel all open orders of the account after this time, unless it is told again.
+    pub(crate) async fn arm(&mut self, after: Duration, stop: &mut Stop) -> Result<(), AgentError> {
+        let body = cancel_after(Some(after));
+        let call = Call { method: Method::POST, path: CANCEL_AFTER, body: Some(&body) };
+        let reply = self.call(&call, stop).await?;
+        if reply.status.is_success() { Ok(()) } else { Err(refused(&call, &reply)) }
+    }
+
+    /// Takes the deadline of [`arm`](Self::arm) back, with one attempt only: left standing it does no harm but to orders
+    /// that the account places by other means.
+    pub(crate) async fn disarm_once(&self) -> Result<(), AgentError> {
+        let body = cancel_after(None);
+        let call = Call { method: Method::POST, path: CANCEL_AFTER, body: Some(&body) };
+        let reply = self.once(&call).await?;
+        if reply.status.is_success() { Ok(()) } else { Err(refused(&call, &reply)) }
+    }
+
+    /// Withdraws every ask of the account for a model, such as an agent leaves that was killed. Tries until it is done;
+    /// drop the future to give up.
+    pub(crate) async fn clear(&mut self, model: &str) -> Result<(), AgentError> {
+        let body = json!({"model": model, "status": "offline"});
+        let call = Call { method: Method::POST, path: "/api/provider/status", body: Some(&body) };
+        let reply = self.call(&call, &mut Stop::never()).await?;
+        if reply.status.is_success() { Ok(()) } else { Err(refused(&call, &reply)) }
+    }
+
+    /// The best ask for a model that is not the order `own`, with one attempt only.
+    pub(crate) async fn best_rival_once(&self, model: &str, own: Option<&str>) -> Result<Option<Price>, AgentError> {
+        let path = format!("/v1/book/{model}?level=3&limit=2");
+        let body = self.read_once(&path).await?;
+        let asks = body.get("asks").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+        let rival = asks.iter().find(|ask| ask.get("order").and_then(Value::as_str) != own);
+        Ok(rival.and_then(|ask| Price::from_credits(ask.get("price")?.as_str()?)))
+    }
+
+    /// What the provider's account has earned, with one attempt only: nothing depends on it.
+    pub(crate) async fn earnings_once(&self) -> Result<Earnings, AgentError> {
+        let body = self.read_once("/v1/payouts").await?;
+        let text = |name| body.get(name).and_then(Value::as_str).map(str::to_owned);
+        match (text("earned"), text("threshold_usd"), body.get("eligible").and_then(Value::as_bool)) {
+            (Some(credits), Some(threshold_usd), Some(payout_eligible)) => {
+                Ok(Earnings { credits, payout_eligible, threshold_usd })
+            }
+            _ => {
+                let call = Call { method: Method::GET, path: "/v1/payouts", body: None };
+                Err(malformed(&call, "there is no usable `earned`, `eligible` or `threshold_usd`"))
+            }
+        }
+    }
+
+    async fn read_once(&self, path: &str) -> Result<Value, AgentError> {
+        let call = Call { method: Method::GET, path, body: None };
         let reply = self.once(&call).await?;
         if reply.status.is_success() { Ok(reply.body) } else { Err(refused(&call, &reply)) }
     }
@@ -186,6 +254,10 @@ fn is_passing(status: StatusCode) -> bool {
 /// Whether the agent has to end: nothing it sends would be taken.
 fn is_final(status: StatusCode) -> bool {
     matches!(status, StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+}
+
+fn cancel_after(after: Option<Duration>) -> Value {
+    json!({"after_ms": after.map(|after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX))})
 }
 
 fn canceled(call: &Call<'_>, reply: &Reply) -> Result<(), AgentError> {

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::error::AgentError;
+use super::{error::AgentError, options::ApiKey};
 use crate::client::Client;
 
 /// Failed checks in a row after which the model server counts as down.
@@ -33,8 +33,9 @@ pub(crate) struct ModelServer {
 }
 
 impl ModelServer {
-    pub(crate) fn new(endpoint: &str) -> Result<Self, AgentError> {
-        Ok(ModelServer { client: Client::new(endpoint, None)?.with_timeout(CHECK_MAX), failures: 0 })
+    pub(crate) fn new(endpoint: &str, key: Option<&ApiKey>) -> Result<Self, AgentError> {
+        let client = Client::new(endpoint, key.map(ApiKey::expose))?.with_timeout(CHECK_MAX);
+        Ok(ModelServer { client, failures: 0 })
     }
 
     /// One check that has to be good.

@@ -2,21 +2,27 @@
 
 use std::{fmt, time::Duration};
 
-use super::price::Price;
+use tokio::net::TcpListener;
+
+use super::policy::Policy;
 
 /// Settings of an agent.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct AgentOptions {
     /// Base address of the gateway, such as `http://127.0.0.1:8080`.
     pub gateway: String,
     /// The provider's own API key.
     pub key: ApiKey,
-    /// Base address of the model server including `/v1`, as the gateway is to call it.
+    /// Base address of the model server including `/v1`; without a proxy the gateway calls it.
     pub endpoint: String,
+    /// The model server's own API key.
+    pub upstream_key: Option<ApiKey>,
+    /// Stands between the gateway and the model server.
+    pub proxy: Option<ProxyOptions>,
     /// The instrument: the name of the model on the exchange.
     pub model: String,
-    /// Asked for a normalised token.
-    pub price: Price,
+    /// What is asked for a normalised token.
+    pub policy: Policy,
     /// Promised time to the first token, in milliseconds.
     pub latency_ms: u32,
     /// Promised tokens a second.
@@ -29,15 +35,28 @@ pub struct AgentOptions {
     pub region: Option<String>,
     /// Time between two looks at the quote and the model server.
     pub refresh: Duration,
-    /// How long withdrawing may take after the stop.
+    /// How long after its last sign of life the exchange cancels a silent agent's quote; several times `refresh`.
+    pub deadline: Duration,
+    /// How long withdrawing, and ending what runs, may take after the stop.
     pub stop_grace: Duration,
 }
 
+/// Where and how an agent stands between the gateway and the model server.
+#[derive(Debug)]
+pub struct ProxyOptions {
+    /// Where it listens.
+    pub listener: TcpListener,
+    /// Its base address including `/v1`, as the gateway is to call it.
+    pub public: String,
+    /// Requests that may run at a time, at least 1.
+    pub max_concurrent: u32,
+}
+
 impl AgentOptions {
-    /// The usual time between two looks.
-    pub const REFRESH_DEFAULT: Duration = Duration::from_secs(5);
-    /// The usual time to withdraw.
-    pub const STOP_GRACE_DEFAULT: Duration = Duration::from_secs(10);
+    /// The address that the gateway is to call.
+    pub(crate) fn public(&self) -> &str {
+        self.proxy.as_ref().map_or(&self.endpoint, |proxy| &proxy.public)
+    }
 }
 
 /// An API key that does not show itself in logs.

@@ -7,15 +7,15 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::AgentOptions;
+use super::{AgentOptions, price::Price};
 
 /// The body of `POST /v1/orders` for a fresh ask over the whole capacity.
-pub(crate) fn order_body(options: &AgentOptions, client_order_id: &str) -> Value {
+pub(crate) fn order_body(options: &AgentOptions, price: Price, client_order_id: &str) -> Value {
     let mut order = json!({
         "side": "ask",
         "type": "limit",
         "instrument": options.model,
-        "price": options.price.to_string(),
+        "price": price.to_string(),
         "quantity": options.capacity,
         "time_in_force": "gtc",
         "latency_ms": options.latency_ms,

@@ -8,11 +8,11 @@ use std::{fmt, str::FromStr};
 
 use rust_decimal::Decimal;
 
-/// Decimals of a credit: the smallest amount is 10^-8 credit.
-const CREDIT_DECIMALS: u32 = 8;
+/// Dollars per million tokens to atoms (10^-8 credit) per token: a million tokens, a thousand credits to the dollar.
+const USD_PER_MILLION_TO_ATOMS: Decimal = Decimal::from_parts(100_000, 0, 0, false, 0);
 
-/// Dollars per million tokens to credits per token: a million tokens, a thousand credits to the dollar.
-const USD_PER_MILLION_TO_CREDITS: Decimal = Decimal::from_parts(1_000, 0, 0, false, 0);
+/// Atoms of a credit.
+const ATOMS_PER_CREDIT: u64 = 100_000_000;
 
 /// The most that is taken, in dollars per million tokens: far above any market, far below any overflow.
 const USD_PER_MILLION_MAX: Decimal = Decimal::from_parts(1_000_000_000, 0, 0, false, 0);
@@ -20,7 +20,7 @@ const USD_PER_MILLION_MAX: Decimal = Decimal::from_parts(1_000_000_000, 0, 0, fa
 /// A price per normalised token; prints as credits with eight decimals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Price {
-    credits_per_token: Decimal,
+    atoms_per_token: u64,
 }
 
 impl Price {
@@ -36,16 +36,32 @@ impl Price {
         if usd > USD_PER_MILLION_MAX {
             return Err(PriceError::TooHigh);
         }
-        let credits_per_token = (usd / USD_PER_MILLION_TO_CREDITS).normalize();
-        if credits_per_token.scale() > CREDIT_DECIMALS {
+        let atoms = (usd * USD_PER_MILLION_TO_ATOMS).normalize();
+        if atoms.scale() > 0 {
             return Err(PriceError::TooFine);
         }
-        Ok(Price { credits_per_token })
+        u64::try_from(atoms).map(Price::from_atoms).map_err(|_| PriceError::TooHigh)
     }
 
-    /// Credits per normalised token.
-    pub fn credits_per_token(self) -> Decimal {
-        self.credits_per_token
+    /// From atoms (10^-8 credit) per normalised token.
+    pub(crate) fn from_atoms(atoms_per_token: u64) -> Self {
+        Price { atoms_per_token }
+    }
+
+    /// Atoms (10^-8 credit) per normalised token.
+    pub(crate) fn atoms(self) -> u64 {
+        self.atoms_per_token
+    }
+
+    /// US dollars per million normalised tokens.
+    pub fn usd_per_million(self) -> Decimal {
+        (Decimal::from(self.atoms_per_token) / USD_PER_MILLION_TO_ATOMS).normalize()
+    }
+
+    /// Reads credits per normalised token, as the exchange writes them; `None` if it is no such number.
+    pub(crate) fn from_credits(text: &str) -> Option<Self> {
+        let atoms = (Decimal::from_str_exact(text).ok()? * Decimal::from(ATOMS_PER_CREDIT)).normalize();
+        (atoms.scale() == 0).then(|| u64::try_from(atoms).ok().map(Price::from_atoms))?
     }
 }
 
@@ -61,7 +77,8 @@ impl FromStr for Price {
 
 impl fmt::Display for Price {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{:.8}", self.credits_per_token)
+        let (whole, fraction) = (self.atoms_per_token / ATOMS_PER_CREDIT, self.atoms_per_token % ATOMS_PER_CREDIT);
+        write!(formatter, "{whole}.{fraction:08}")
     }
 }
 
@@ -100,6 +117,18 @@ mod tests {
         check("0.00001", Ok("0.00000001"));
         check("1.350000000", Ok("0.00135000"));
         check("1000000000", Ok("1000000.00000000"));
+    }
+
+    #[test]
+    fn price_reads_back_what_the_exchange_writes() {
+        for usd in ["1.35", "0.00001", "1000000000"] {
+            let price: Price = usd.parse().unwrap();
+            assert_eq!(Price::from_credits(&price.to_string()), Some(price));
+            assert_eq!(price.usd_per_million().to_string(), usd);
+        }
+        for text in ["", "-1", "0.000000001", "dear"] {
+            assert_eq!(Price::from_credits(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use axum::{
     Json,
     response::{IntoResponse, Response},
 };
-use hyper::StatusCode;
+use hyper::{StatusCode, header, header::HeaderValue};
 use serde_json::json;
 
 /// An answer that is not a completion.
@@ -45,7 +45,18 @@ impl ApiError {
         ApiError { status, message: message.into(), kind: "invalid_request_error", param: None, code: None }
     }
 
-    /// The failure that the failure rate asks for.
+    /// [`Fault::Refuse`](super::Fault::Refuse).
+    pub(crate) fn too_many_requests() -> Self {
+        ApiError {
+            status: StatusCode::TOO_MANY_REQUESTS,
+            message: "too many requests: try again later".to_owned(),
+            kind: "rate_limit_error",
+            param: None,
+            code: Some("rate_limit_exceeded"),
+        }
+    }
+
+    /// [`Fault::Fail`](super::Fault::Fail).
     pub(crate) fn drawn_failure() -> Self {
         ApiError {
             status: StatusCode::INTERNAL_SERVER_ERROR,
@@ -65,6 +76,10 @@ impl IntoResponse for ApiError {
             "param": self.param,
             "code": self.code,
         }});
-        (self.status, Json(body)).into_response()
+        let mut response = (self.status, Json(body)).into_response();
+        if self.status == StatusCode::TOO_MANY_REQUESTS {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
     }
 }

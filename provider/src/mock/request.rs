@@ -1,12 +1,17 @@
 //! From a body to a checked request: what to produce, or why not.
 //!
 //! Reads only the fields that change the answer; a real server's other fields (`temperature`, `seed`, `user`) are
-//! accepted and ignored. Nothing here touches a socket or a clock.
+//! accepted and ignored. A tool is called if the request demands it, never of the server's own accord. Nothing here touches a socket or a clock.
 
 use hyper::header::HeaderValue;
 use serde_json::{Map, Value};
 
-use super::{error::ApiError, options::MockOptions};
+use super::{
+    error::ApiError,
+    fields::{flag, present, whole_number},
+    options::MockOptions,
+    prompt,
+};
 
 /// Request header that says how many tokens come back; it wins over the body's field `mock_tokens`.
 pub const MOCK_TOKENS_HEADER: &str = "x-mock-tokens";
@@ -21,6 +26,8 @@ pub(crate) enum FinishReason {
     Stop,
     /// The limit of the request was reached.
     Length,
+    /// It calls a tool.
+    ToolCalls,
 }
 
 impl FinishReason {
@@ -28,6 +35,7 @@ impl FinishReason {
         match self {
             FinishReason::Stop => "stop",
             FinishReason::Length => "length",
+            FinishReason::ToolCalls => "tool_calls",
         }
     }
 }
@@ -43,43 +51,147 @@ pub(crate) enum StreamUsage {
     Running,
 }
 
+/// Most choices to one answer.
+pub const CHOICES_MAX: u32 = 8;
+
+/// Which of the two kinds of completion is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Api {
+    /// `/v1/chat/completions`.
+    Chat,
+    /// `/v1/completions`: a raw prompt.
+    Text,
+}
+
+/// What the tokens of an answer are wrapped into.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// The words as they are.
+    Text,
+    /// A JSON object with one field.
+    Json,
+    /// A call of the function with this name; its arguments are such an object.
+    Call(String),
+}
+
 /// A request that will be answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ChatRequest {
+pub(crate) struct CompletionRequest {
+    pub(crate) api: Api,
     pub(crate) model: String,
-    /// Words over all messages, at least 1.
+    /// At least 1.
     pub(crate) prompt_tokens: u64,
-    /// Tokens to produce.
+    /// At least 1.
+    pub(crate) choices: u32,
+    /// Tokens to produce for each choice.
     pub(crate) completion_tokens: u32,
     pub(crate) finish_reason: FinishReason,
+    pub(crate) shape: Shape,
+    /// Whether each token comes with its log probability.
+    pub(crate) logprobs: bool,
     /// `None` for a plain answer.
     pub(crate) stream: Option<StreamUsage>,
 }
 
-impl ChatRequest {
+impl CompletionRequest {
     /// Reads a body and the value of [`MOCK_TOKENS_HEADER`], if there is one.
-    pub(crate) fn parse(body: &[u8], header: Option<&HeaderValue>, options: &MockOptions) -> Result<Self, ApiError> {
+    pub(crate) fn parse(
+        api: Api,
+        body: &[u8],
+        header: Option<&HeaderValue>,
+        options: &MockOptions,
+    ) -> Result<Self, ApiError> {
         let value: Value = serde_json::from_slice(body)
             .map_err(|error| ApiError::invalid(None, format!("the body is not valid JSON: {error}")))?;
         let Value::Object(fields) = value else {
             return Err(ApiError::invalid(None, "the body must be a JSON object"));
         };
         let model = model(&fields, options)?;
-        let prompt_tokens = prompt_tokens(&fields)?;
-        if whole_number(&fields, "n")?.is_some_and(|n| n != 1) {
-            return Err(ApiError::invalid(Some("n"), "`n` must be 1: this server gives one choice"));
-        }
-        let limit = completion_limit(&fields)?.unwrap_or(u64::from(options.default_tokens));
-        let told = told_tokens(&fields, header)?;
-        let tokens = told.map_or(limit, |told| told.min(limit));
-        let completion_tokens = u32::try_from(tokens).ok().filter(|tokens| *tokens <= COMPLETION_TOKENS_MAX);
-        let Some(completion_tokens) = completion_tokens else {
-            let message = format!("this server answers with at most {COMPLETION_TOKENS_MAX} tokens, not {tokens}");
-            return Err(ApiError::invalid(Some("max_tokens"), message));
+        let (prompts, prompt_tokens) = match api {
+            Api::Chat => (1, prompt::chat_tokens(&fields)?),
+            Api::Text => prompt::raw_tokens(&fields)?,
         };
-        let finish_reason = if tokens < limit { FinishReason::Stop } else { FinishReason::Length };
-        Ok(ChatRequest { model, prompt_tokens, completion_tokens, finish_reason, stream: stream(&fields)? })
+        let choices = choices(&fields, prompts)?;
+        let (shape, logprobs) = match api {
+            Api::Chat => (shape(&fields)?, flag(&fields, "logprobs")?),
+            Api::Text => (Shape::Text, false),
+        };
+        let (tokens, cut_short) = tokens(&fields, header, options)?;
+        // What is wrapped has something to wrap.
+        let completion_tokens = if shape == Shape::Text { tokens } else { tokens.max(1) };
+        let finish_reason = match shape {
+            Shape::Call(_) => FinishReason::ToolCalls,
+            Shape::Text | Shape::Json if cut_short => FinishReason::Length,
+            Shape::Text | Shape::Json => FinishReason::Stop,
+        };
+        let stream = stream(&fields)?;
+        Ok(CompletionRequest {
+            api,
+            model,
+            prompt_tokens,
+            choices,
+            completion_tokens,
+            finish_reason,
+            shape,
+            logprobs,
+            stream,
+        })
     }
+}
+
+/// The tokens of each choice, and whether the limit cuts it short.
+fn tokens(
+    fields: &Map<String, Value>,
+    header: Option<&HeaderValue>,
+    options: &MockOptions,
+) -> Result<(u32, bool), ApiError> {
+    let limit = completion_limit(fields)?.unwrap_or(u64::from(options.default_tokens));
+    let tokens = told_tokens(fields, header)?.map_or(limit, |told| told.min(limit));
+    match u32::try_from(tokens).ok().filter(|tokens| *tokens <= COMPLETION_TOKENS_MAX) {
+        Some(number) => Ok((number, tokens == limit)),
+        None => {
+            let message = format!("this server answers with at most {COMPLETION_TOKENS_MAX} tokens, not {tokens}");
+            Err(ApiError::invalid(Some("max_tokens"), message))
+        }
+    }
+}
+
+/// `n` for each prompt.
+fn choices(fields: &Map<String, Value>, prompts: u32) -> Result<u32, ApiError> {
+    let choices = whole_number(fields, "n")?.unwrap_or(1).saturating_mul(u64::from(prompts));
+    match u32::try_from(choices) {
+        Ok(choices @ 1..=CHOICES_MAX) => Ok(choices),
+        _ => {
+            let message = format!("this server gives 1 to {CHOICES_MAX} choices (`n` for each prompt), not {choices}");
+            Err(ApiError::invalid(Some("n"), message))
+        }
+    }
+}
+
+/// A call if one is demanded, an object if JSON is, words otherwise.
+fn shape(fields: &Map<String, Value>) -> Result<Shape, ApiError> {
+    let tools = match present(fields, "tools") {
+        None => &[][..],
+        Some(Value::Array(tools)) => tools,
+        Some(_) => return Err(ApiError::invalid(Some("tools"), "`tools` must be an array")),
+    };
+    let name_of = |tool: &Value| tool.pointer("/function/name").and_then(Value::as_str).map(str::to_owned);
+    let forced = match present(fields, "tool_choice") {
+        Some(Value::String(choice)) if choice == "required" => tools.first().and_then(name_of),
+        Some(Value::Object(choice)) => choice
+            .get("function")
+            .and_then(|function| function.get("name"))
+            .and_then(|name| tools.iter().filter_map(name_of).find(|known| name == known.as_str())),
+        _ => return Ok(if wants_json(fields) { Shape::Json } else { Shape::Text }),
+    };
+    forced
+        .map(Shape::Call)
+        .ok_or_else(|| ApiError::invalid(Some("tool_choice"), "`tool_choice` must be a function of `tools`"))
+}
+
+fn wants_json(fields: &Map<String, Value>) -> bool {
+    let kind = fields.get("response_format").and_then(|format| format.get("type")).and_then(Value::as_str);
+    matches!(kind, Some("json_object" | "json_schema"))
 }
 
 fn model(fields: &Map<String, Value>, options: &MockOptions) -> Result<String, ApiError> {
@@ -89,41 +201,6 @@ fn model(fields: &Map<String, Value>, options: &MockOptions) -> Result<String, A
         Some(_) => Err(ApiError::invalid(Some("model"), "`model` must be a string")),
         None => Err(ApiError::invalid(Some("model"), "you must provide a `model`")),
     }
-}
-
-/// Words over the contents of all messages, at least 1.
-fn prompt_tokens(fields: &Map<String, Value>) -> Result<u64, ApiError> {
-    let messages = match present(fields, "messages") {
-        Some(Value::Array(messages)) if !messages.is_empty() => messages,
-        Some(Value::Array(_)) => return Err(ApiError::invalid(Some("messages"), "`messages` must not be empty")),
-        Some(_) => return Err(ApiError::invalid(Some("messages"), "`messages` must be an array")),
-        None => return Err(ApiError::invalid(Some("messages"), "you must provide `messages`")),
-    };
-    let mut words = 0_u64;
-    for message in messages {
-        words += message_words(message)?;
-    }
-    Ok(words.max(1))
-}
-
-fn message_words(message: &Value) -> Result<u64, ApiError> {
-    let invalid = |message| ApiError::invalid(Some("messages"), message);
-    let Value::Object(message) = message else {
-        return Err(invalid("each message must be an object"));
-    };
-    match present(message, "content") {
-        // An assistant's message that only calls tools has no content.
-        None => Ok(0),
-        Some(Value::String(text)) => Ok(words(text)),
-        Some(Value::Array(parts)) => {
-            Ok(parts.iter().filter_map(|part| part.get("text")?.as_str()).map(words).sum::<u64>())
-        }
-        Some(_) => Err(invalid("the content of a message must be a string or an array of parts")),
-    }
-}
-
-fn words(text: &str) -> u64 {
-    text.split_whitespace().count() as u64
 }
 
 /// The most tokens that the client takes, if it says so.
@@ -167,29 +244,6 @@ fn stream(fields: &Map<String, Value>) -> Result<Option<StreamUsage>, ApiError> 
     Ok(flag(fields, "stream")?.then_some(usage))
 }
 
-/// A field that is there and not `null`.
-fn present<'a>(fields: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
-    fields.get(name).filter(|value| !value.is_null())
-}
-
-fn flag(fields: &Map<String, Value>, name: &'static str) -> Result<bool, ApiError> {
-    match present(fields, name) {
-        None => Ok(false),
-        Some(Value::Bool(flag)) => Ok(*flag),
-        Some(_) => Err(ApiError::invalid(Some(name), format!("`{name}` must be true or false"))),
-    }
-}
-
-fn whole_number(fields: &Map<String, Value>, name: &'static str) -> Result<Option<u64>, ApiError> {
-    match present(fields, name) {
-        None => Ok(None),
-        Some(value) => match value.as_u64() {
-            Some(number) => Ok(Some(number)),
-            None => Err(ApiError::invalid(Some(name), format!("`{name}` must be a whole number"))),
-        },
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use hyper::StatusCode;
@@ -197,12 +251,12 @@ mod tests {
 
     use super::*;
 
-    fn parse(change: Value) -> Result<ChatRequest, ApiError> {
+    fn parse(change: Value) -> Result<CompletionRequest, ApiError> {
         let mut body = json!({"model": "m", "messages": [{"role": "user", "content": "three short words"}]});
         for (name, value) in change.as_object().unwrap() {
             body[name] = value.clone();
         }
-        ChatRequest::parse(body.to_string().as_bytes(), None, &MockOptions::default())
+        CompletionRequest::parse(Api::Chat, body.to_string().as_bytes(), None, &MockOptions::default())
     }
 
     fn check_tokens(change: Value, tokens: u32, finish_reason: FinishReason) {
@@ -230,20 +284,48 @@ mod tests {
     #[test]
     fn header_wins_over_the_field() {
         let body = br#"{"model":"m","messages":[{"content":"a"}],"mock_tokens":9}"#;
-        let parse = |header| ChatRequest::parse(body, Some(&HeaderValue::from_static(header)), &MockOptions::default());
+        let parse = |header| {
+            CompletionRequest::parse(Api::Chat, body, Some(&HeaderValue::from_static(header)), &MockOptions::default())
+        };
         assert_eq!(parse("5").unwrap().completion_tokens, 5);
         assert_eq!(parse("many").unwrap_err().param, Some(MOCK_TOKENS_HEADER));
     }
 
     #[test]
-    fn prompt_tokens_are_the_words_of_all_messages() {
-        let request = parse(json!({"messages": [
-            {"role": "system", "content": "be  brief\n please"},
-            {"role": "assistant", "content": null},
-            {"role": "user", "content": [{"type": "text", "text": "one two"}, {"type": "image_url"}]},
-        ]}));
-        assert_eq!(request.unwrap().prompt_tokens, 5);
-        assert_eq!(parse(json!({"messages": [{"role": "user", "content": "  "}]})).unwrap().prompt_tokens, 1);
+    fn tool_is_called_if_demanded_and_json_written_if_asked_for() {
+        let tools = json!([{"type": "function", "function": {"name": "a"}}, {"function": {"name": "b"}}]);
+        let shape = |change: Value| {
+            let mut change = change;
+            change["tools"] = tools.clone();
+            parse(change).unwrap().shape
+        };
+        assert_eq!(shape(json!({})), Shape::Text);
+        assert_eq!(shape(json!({"tool_choice": "auto"})), Shape::Text);
+        assert_eq!(shape(json!({"tool_choice": "required"})), Shape::Call("a".to_owned()));
+        let named = json!({"tool_choice": {"type": "function", "function": {"name": "b"}}, "mock_tokens": 0});
+        assert_eq!(shape(named.clone()), Shape::Call("b".to_owned()));
+        assert_eq!(shape(json!({"response_format": {"type": "json_object"}})), Shape::Json);
+        assert_eq!(shape(json!({"response_format": {"type": "text"}})), Shape::Text);
+        let mut call = named;
+        call["tools"] = tools.clone();
+        let call = parse(call).unwrap();
+        assert_eq!((call.completion_tokens, call.finish_reason), (1, FinishReason::ToolCalls));
+    }
+
+    #[test]
+    fn every_prompt_has_its_choices() {
+        let parse = |change: Value| {
+            let mut body = json!({"model": "m", "prompt": ["a b", "c"]});
+            for (name, value) in change.as_object().unwrap() {
+                body[name] = value.clone();
+            }
+            CompletionRequest::parse(Api::Text, body.to_string().as_bytes(), None, &MockOptions::default())
+        };
+        let request = parse(json!({"n": 4})).unwrap();
+        assert_eq!((request.prompt_tokens, request.choices), (3, 8));
+        assert_eq!(parse(json!({"n": 5})).unwrap_err().param, Some("n"));
+        assert_eq!(parse(json!({"prompt": []})).unwrap_err().param, Some("n"));
+        assert_eq!(parse(json!({"prompt": null})).unwrap_err().param, Some("prompt"));
     }
 
     #[test]
@@ -255,7 +337,12 @@ mod tests {
         check_refused(json!({"messages": "hello"}), "messages");
         check_refused(json!({"messages": ["hello"]}), "messages");
         check_refused(json!({"messages": [{"content": 7}]}), "messages");
-        check_refused(json!({"n": 2}), "n");
+        check_refused(json!({"n": CHOICES_MAX + 1}), "n");
+        check_refused(json!({"n": u64::MAX}), "n");
+        check_refused(json!({"tools": {}}), "tools");
+        check_refused(json!({"tool_choice": "required"}), "tool_choice");
+        check_refused(json!({"tool_choice": {"function": {"name": "x"}}}), "tool_choice");
+        check_refused(json!({"logprobs": 5}), "logprobs");
         check_refused(json!({"n": 0}), "n");
         check_refused(json!({"max_tokens": 0}), "max_tokens");
         check_refused(json!({"max_tokens": -1}), "max_tokens");
@@ -270,7 +357,7 @@ mod tests {
     #[test]
     fn body_that_is_no_json_object_is_refused() {
         for body in [&b""[..], b"{", b"[]", b"\xff"] {
-            let error = ChatRequest::parse(body, None, &MockOptions::default()).unwrap_err();
+            let error = CompletionRequest::parse(Api::Chat, body, None, &MockOptions::default()).unwrap_err();
             assert_eq!(error.status, StatusCode::BAD_REQUEST);
         }
     }
@@ -291,7 +378,7 @@ mod tests {
         let options = MockOptions { models: vec!["gpt4".to_owned()], ..MockOptions::default() };
         let parse = |model: &str| {
             let body = json!({"model": model, "messages": [{"content": "a"}]}).to_string();
-            ChatRequest::parse(body.as_bytes(), None, &options)
+            CompletionRequest::parse(Api::Chat, body.as_bytes(), None, &options)
         };
         assert_eq!(parse("gpt4").unwrap().model, "gpt4");
         let error = parse("gpt5").unwrap_err();

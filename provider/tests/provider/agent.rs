@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use gollem_provider::{
-    agent::{self, AgentError, AgentOptions, AgentReport, ApiKey},
+    agent::{self, AgentError, AgentOptions, AgentReport, ApiKey, Policy},
     mock::Mock,
 };
 use serde_json::json;
@@ -25,19 +25,22 @@ struct Scene {
     stop: oneshot::Sender<()>,
 }
 
-fn options(gateway: &FakeGateway, mock: &Mock) -> AgentOptions {
+pub(crate) fn options(gateway: &FakeGateway, mock: &Mock) -> AgentOptions {
     AgentOptions {
         gateway: gateway.url(),
         key: ApiKey::new("sk-provider").unwrap(),
         endpoint: format!("http://{}/v1", mock.address()),
         model: "gpt4".to_owned(),
-        price: "1.35".parse().unwrap(),
+        upstream_key: None,
+        proxy: None,
+        policy: Policy::fixed("1.35".parse().unwrap()),
         latency_ms: 400,
         throughput_tps: 60,
         capacity: CAPACITY,
         gpu: Some("h100".to_owned()),
         region: Some("us".to_owned()),
         refresh: Duration::from_millis(10),
+        deadline: Duration::from_secs(30),
         stop_grace: Duration::from_millis(500),
     }
 }
@@ -170,6 +173,55 @@ async fn quote_that_the_gateway_has_forgotten_is_placed_afresh() {
     scene.until_quoted(1).await;
     assert_eq!(scene.gateway.book().sent.len(), 2);
     scene.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn deadline_is_set_before_the_ask_renewed_while_it_rests_and_taken_back_at_stop() {
+    let mishap = Mishap::Overloaded;
+    let scene = start(|gateway| gateway.book().mishaps.push_back(mishap), |_| {}).await;
+    eventually("the order arrives", || !scene.gateway.book().sent.is_empty()).await;
+    assert_eq!(scene.gateway.book().deadlines[0], json!({"after_ms": 30_000}), "before any order");
+    scene.until_quoted(1).await;
+    eventually("the deadline is renewed", || scene.gateway.book().deadlines.len() > 5).await;
+    let Scene { gateway, agent, stop, .. } = scene;
+    stop.send(()).unwrap();
+    timeout(DEADLINE, agent).await.unwrap().unwrap().unwrap();
+    assert_eq!(gateway.book().deadlines.last(), Some(&json!({"after_ms": null})));
+}
+
+#[tokio::test]
+async fn what_an_earlier_run_left_is_withdrawn_before_the_first_quote() {
+    let scene = start(|_| {}, |_| {}).await;
+    scene.until_quoted(1).await;
+    assert_eq!(scene.gateway.book().statuses, [json!({"model": "gpt4", "status": "offline"})]);
+    scene.stop().await.unwrap();
+}
+
+const UNDERCUT: &str = "base = 2\nfloor = 1\nceiling = 4\n[undercut]\nby = 0.01\n";
+
+#[tokio::test]
+async fn rival_is_undercut_in_place_down_to_the_floor_and_never_the_own_quote() {
+    let change = |options: &mut AgentOptions| options.policy = Policy::parse(UNDERCUT).unwrap();
+    let scene = start(|_| {}, change).await;
+    scene.until_quoted(1).await;
+    let price = || scene.gateway.book().orders[0].body["price"].clone();
+    let settles_at = async |expected: &str| {
+        eventually("the price is right", || price() == expected).await;
+        let looks = scene.gateway.book().looks;
+        eventually("it is looked at again", || scene.gateway.book().looks > looks + 2).await;
+        assert_eq!(price(), expected, "and stays");
+    };
+    settles_at("0.00200000").await;
+    for (rival, expected) in [
+        (Some("0.00180000"), "0.00179000"),
+        (Some("0.00500000"), "0.00200000"),
+        (Some("0.00000001"), "0.00100000"),
+        (None, "0.00200000"),
+    ] {
+        scene.gateway.book().rival = rival;
+        settles_at(expected).await;
+    }
+    assert_eq!(scene.stop().await.unwrap().quotes_placed, 1, "the quote was priced anew where it rests");
 }
 
 #[tokio::test]

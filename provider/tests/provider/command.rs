@@ -94,6 +94,14 @@ async fn agent_without_a_key_says_where_it_looks() {
 }
 
 #[tokio::test]
+async fn empty_key_counts_as_none() {
+    let arguments = agent_arguments("http://127.0.0.1:1", "http://127.0.0.1:1");
+    let (status, log) = Running::start(&arguments, Some(" ")).ended().await;
+    assert_eq!(status.code(), Some(1));
+    assert!(log.contains("no API key: set GOLLEM_API_KEY or give --key-file"), "{log}");
+}
+
+#[tokio::test]
 async fn agent_quotes_withdraws_on_sigterm_and_tells_its_earnings() {
     let gateway = FakeGateway::start().await;
     let mock = start_mock(at_once()).await;

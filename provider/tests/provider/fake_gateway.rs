@@ -54,6 +54,12 @@ pub(crate) struct Book {
     pub(crate) away: bool,
     /// Calls that came while it was away.
     pub(crate) turned_away: u64,
+    /// Bodies of the calls that set a deadline, the latest last.
+    pub(crate) deadlines: Vec<Value>,
+    /// Bodies of `POST /api/provider/status`.
+    pub(crate) statuses: Vec<Value>,
+    /// Somebody else's ask: its price in credits.
+    pub(crate) rival: Option<&'static str>,
 }
 
 impl Book {
@@ -74,8 +80,11 @@ impl FakeGateway {
         let router = Router::new()
             .route("/v1/provider", put(register))
             .route("/v1/orders", post(place))
-            .route("/v1/orders/{id}", get(look).delete(cancel))
-            .route("/v1/balance", get(balance))
+            .route("/v1/orders/cancel-after", post(cancel_after))
+            .route("/v1/orders/{id}", get(look).put(replace).delete(cancel))
+            .route("/v1/book/{model}", get(asks))
+            .route("/v1/payouts", get(payouts))
+            .route("/api/provider/status", post(provider_status))
             .with_state(Arc::clone(&book));
         FakeGateway { book, server: serve(router).await }
     }
@@ -174,9 +183,52 @@ async fn cancel(State(book): Shared, headers: HeaderMap, Path(id): Path<String>)
     }
 }
 
-async fn balance(State(book): Shared, headers: HeaderMap) -> Response {
+async fn replace(State(book): Shared, headers: HeaderMap, Path(id): Path<String>, Json(body): Json<Value>) -> Response {
     let mut book = book.lock().unwrap();
-    turned_away(&mut book, &headers).unwrap_or_else(|| Json(json!({"earned": "12.34500000"})).into_response())
+    if let Some(response) = turned_away(&mut book, &headers) {
+        return response;
+    }
+    match index(&id, &book) {
+        Some(index) if book.orders[index].status == "open" => {
+            book.orders[index].body["price"] = body["price"].clone();
+            Json(view(index, &book.orders[index])).into_response()
+        }
+        _ => error(StatusCode::CONFLICT, "the order is over"),
+    }
+}
+
+async fn cancel_after(State(book): Shared, headers: HeaderMap, Json(body): Json<Value>) -> Response {
+    let mut book = book.lock().unwrap();
+    turned_away(&mut book, &headers).unwrap_or_else(|| {
+        book.deadlines.push(body);
+        Json(json!({})).into_response()
+    })
+}
+
+async fn provider_status(State(book): Shared, headers: HeaderMap, Json(body): Json<Value>) -> Response {
+    let mut book = book.lock().unwrap();
+    turned_away(&mut book, &headers).unwrap_or_else(|| {
+        book.statuses.push(body);
+        Json(json!({})).into_response()
+    })
+}
+
+/// The two best asks, each with its order; the rival's first if it is as good.
+async fn asks(State(book): Shared) -> Response {
+    let book = book.lock().unwrap();
+    let open = book.orders.iter().enumerate().filter(|(_, order)| order.status == "open");
+    let own = open.map(|(index, order)| (order.body["price"].as_str().unwrap().to_owned(), format!("ord_{index}")));
+    let rival = book.rival.map(|price| (price.to_owned(), "ord_99".to_owned()));
+    let mut asks: Vec<_> = rival.into_iter().chain(own).collect();
+    asks.sort_by(|(one, _), (other, _)| one.cmp(other)); // All have as many digits.
+    let asks: Vec<Value> = asks.iter().map(|(price, order)| json!({"order": order, "price": price})).collect();
+    Json(json!({"asks": asks, "bids": []})).into_response()
+}
+
+async fn payouts(State(book): Shared, headers: HeaderMap) -> Response {
+    let mut book = book.lock().unwrap();
+    let answer = json!({"earned": "12.34500000", "eligible": false, "threshold_usd": "100.00"});
+    turned_away(&mut book, &headers).unwrap_or_else(|| Json(answer).into_response())
 }
 
 fn index(id: &str, book: &Book) -> Option<usize> {

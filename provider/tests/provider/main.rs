@@ -14,6 +14,12 @@ mod fake_gateway;
 #[cfg(test)]
 mod mock;
 #[cfg(test)]
+mod mock_faults;
+#[cfg(test)]
+mod mock_shapes;
+#[cfg(test)]
 mod mock_stream;
+#[cfg(test)]
+mod proxy;
 #[cfg(test)]
 mod support;

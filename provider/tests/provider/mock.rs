@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use gollem_provider::{
     client::Client,
-    mock::{BODY_BYTES_MAX, MockOptions, MockStats},
+    mock::{BODY_BYTES_MAX, MockOptions, MockStats, Served},
 };
 use http_body_util::BodyExt;
 use hyper::StatusCode;
@@ -68,6 +68,7 @@ async fn stats_are_what_the_clients_saw() {
     let mock = start_mock(MockOptions { failure_rate_ppm: 300_000, seed: 11, ..at_once() }).await;
     let client = client(&mock);
     let mut seen = MockStats::default();
+    let mut by_outcome = std::collections::BTreeMap::<_, Served>::new();
     for tokens in 1..=60 {
         // Every tenth request is wrong.
         let max_tokens = if tokens % 10 == 0 { 0 } else { tokens };
@@ -83,6 +84,13 @@ async fn stats_are_what_the_clients_saw() {
             _ => seen.refused += 1,
         }
     }
+    let Served { prompt_tokens, completion_tokens, .. } = Served::default();
+    for (outcome, requests) in [("fail", seen.failed), ("invalid", seen.refused)] {
+        by_outcome.insert(outcome.to_owned(), Served { requests, prompt_tokens, completion_tokens });
+    }
+    let MockStats { completed: requests, prompt_tokens, completion_tokens, .. } = seen;
+    by_outcome.insert("completed".to_owned(), Served { requests, prompt_tokens, completion_tokens });
+    seen.outcomes = by_outcome;
     assert!(seen.failed > 5 && seen.refused == 6, "{seen:?}");
     assert_eq!(mock.stats(), seen);
     let (_, stats) = client.get("/stats").await.unwrap();
@@ -140,7 +148,7 @@ async fn errors_have_the_shape_of_the_openai_api() {
     let bad = StatusCode::BAD_REQUEST;
     check("{\"model\":".to_owned(), bad, Value::Null, Value::Null).await;
     check(json!({"model": "gpt4"}).to_string(), bad, json!("messages"), Value::Null).await;
-    check(chat(json!({"n": 3})).to_string(), bad, json!("n"), Value::Null).await;
+    check(chat(json!({"n": 9})).to_string(), bad, json!("n"), Value::Null).await;
     check(chat(json!({"model": "x"})).to_string(), StatusCode::NOT_FOUND, json!("model"), json!("model_not_found"))
         .await;
     mock.stop().await;

@@ -8,7 +8,7 @@ use gollem_provider::mock::{Mock, MockOptions};
 use http_body_util::{BodyExt, Full};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode, body::Incoming, server::conn::http1};
 use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
+    client::legacy::{Client, Error, connect::HttpConnector},
     rt::{TokioExecutor, TokioIo},
     service::TowerToHyperService,
 };
@@ -87,11 +87,26 @@ impl RawClient {
         headers: &[(&str, &str)],
         body: impl Into<Bytes>,
     ) -> Response<Incoming> {
-        let mut request = Request::builder().method(Method::POST).uri(format!("http://{address}/v1/chat/completions"));
+        self.post_to("/v1/chat/completions", address, headers, body).await.unwrap()
+    }
+
+    pub(crate) async fn get(&self, address: SocketAddr, path: &str) -> Response<Incoming> {
+        let request = Request::builder().uri(format!("http://{address}{path}")).body(Full::default()).unwrap();
+        self.0.request(request).await.unwrap()
+    }
+
+    pub(crate) async fn post_to(
+        &self,
+        path: &str,
+        address: SocketAddr,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> Result<Response<Incoming>, Error> {
+        let mut request = Request::builder().method(Method::POST).uri(format!("http://{address}{path}"));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        self.0.request(request.body(Full::new(body.into())).unwrap()).await.unwrap()
+        self.0.request(request.body(Full::new(body.into())).unwrap()).await
     }
 }
 

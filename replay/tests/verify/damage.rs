@@ -83,7 +83,7 @@ fn a_record_that_is_no_command_is_damage() {
     exchange.commit(&commands(50));
     let seq = exchange.commit_bytes(b"not a command");
     exchange.close();
-    let json = check_damaged(dir.path(), &["not a command of this version", "seq 51", "newer version"]);
+    let json = check_damaged(dir.path(), &["not a command of this version", "seq 51", "another version"]);
     assert_eq!((&json["seq"], &json["last_seq"]), (&json!(seq), &json!(50)));
     assert_eq!(json["file"], json!(segments(&journal)[0]));
 }

@@ -6,7 +6,9 @@ mod archived;
 mod builds;
 mod damage;
 mod market;
+mod receipt;
 mod sound;
+mod views;
 
 use serde_json::Value;
 use std::path::Path;

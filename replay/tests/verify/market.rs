@@ -179,6 +179,7 @@ fn round(at: u64, script: &mut Script) {
             first_token_ms: Some(90 + u32::try_from(at % 50).unwrap()),
             throughput_tps: None,
             outcome: if at % 100 < 94 { Outcome::Completed } else { Outcome::Failed },
+            tokens: Tokens::default(),
             last: true,
         }));
     }

@@ -1,7 +1,7 @@
 //! Nothing leaves before it is durable, nothing acknowledged is lost, overload is refused at the door.
 
 use crate::support::{commands, options};
-use gollem_engine::{Engine, Event, RejectReason};
+use gollem_engine::{Command, Engine, Event, RejectReason};
 use gollem_journal::sim::{Fault, SimStorage};
 use gollem_sequencer::{Feed, Health, Replica, Sequencer, SubmitError};
 use std::io;
@@ -33,6 +33,32 @@ fn an_answer_comes_after_its_input_is_durable_and_in_order() {
         assert_eq!(ack.seq, expected);
         assert!(ack.seq <= status.durable_seq(), "answered before it was durable");
     }
+    sequencer.stop().unwrap();
+}
+
+#[test]
+fn a_foresight_says_what_the_answer_will() {
+    let dir = tempfile::tempdir().unwrap();
+    let sequencer = start(dir.path());
+    let (foresight, ack) = sequencer.ingress().foresee(Command::OpenAccount).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let foreseen = runtime.block_on(foresight).unwrap();
+    let ack = ack.wait().unwrap();
+    assert_eq!((foreseen.at, foreseen.events.as_slice()), (ack.at, ack.events()));
+    assert!(foreseen.contract.is_none(), "nothing was traded");
+    let trade = commands(400).into_iter().find_map(|command| {
+        let (foresight, ack) = sequencer.ingress().foresee(command).unwrap();
+        let foreseen = runtime.block_on(foresight).unwrap();
+        assert_eq!(foreseen.events.as_slice(), ack.wait().unwrap().events());
+        let traded = foreseen.events.iter().rev().find_map(|event| match event {
+            Event::Traded(trade) => Some(*trade),
+            _ => None,
+        });
+        traded.map(|trade| (trade, foreseen.contract))
+    });
+    let (trade, contract) = trade.expect("some of them trade");
+    let contract = contract.expect("it is open");
+    assert_eq!((contract.provider, contract.price, contract.buyer), (trade.provider, trade.price, trade.buyer));
     sequencer.stop().unwrap();
 }
 

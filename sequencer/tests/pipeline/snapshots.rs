@@ -6,6 +6,7 @@ use gollem_journal::{FileStorage, HeadSigner, Slot, SnapshotStore, Tree, TreeHea
 use gollem_sequencer::{Follower, FollowerOptions, Heads, Observer, Options, Sequencer};
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Orders, which make the state, and then commands that change nothing, for several segments of journal.
@@ -106,7 +107,7 @@ fn the_last_signed_head_covers_the_whole_journal_and_a_changed_record_does_not_m
     let dir = tempfile::tempdir().unwrap();
     let signer = HeadSigner::load_or_create(&dir.path().join("tree.key"), "test/journal").unwrap();
     let key = signer.public_key().to_string().parse().unwrap();
-    let (options, _) = played(dir.path(), Some(Heads { signer, every: Duration::from_millis(1) }));
+    let (options, _) = played(dir.path(), Some(Heads { signer: Arc::new(signer), every: Duration::from_millis(1) }));
     let read = gollem_journal::read_heads(&options.journal_dir, &mut |_, _| {}).unwrap();
     let (_, note) = read.latest.expect("heads were signed");
     let head = TreeHead::verify(&note, &key).unwrap();

@@ -3,9 +3,13 @@
 //! While there is none, commands are refused with 503 `unavailable` and a hint when to come back, and what is durable can
 //! still be read. Soon after there is space again, commands are accepted. Nothing acknowledged is lost, then or at a
 //! restart, and the log is sound.
+//!
+//! Opening an account writes to two places, of which the journal has room set aside and the store of accounts has not: an
+//! account that only one of them could take is refused, and with space again the same request opens it as if it had never
+//! been asked for.
 
 use super::binaries::Binaries;
-use super::http::Answer;
+use super::http::{Answer, Client};
 use super::server::{Plan, Server, same_state};
 use super::traffic::{BOOK, Market, fill, open_account};
 use super::{Checked, DEADLINE, doing, ensure, outcome, skipped};
@@ -15,7 +19,7 @@ use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use serde_json::json;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -27,6 +31,8 @@ const LEFT_BYTES_MAX: u64 = 128 * 1024;
 const RETRY: Duration = Duration::from_millis(100);
 /// Connections that use up what is set aside ahead.
 const FILLERS: usize = 8;
+/// Accounts that a full disk may still take, since the store's own log is written again from its beginning.
+const ACCOUNTS_MAX: usize = 1_000;
 
 /// Fills the disk `times` times.
 pub fn check(times: u64, seed: u64) -> Outcome {
@@ -41,8 +47,11 @@ pub fn check(times: u64, seed: u64) -> Outcome {
 
 fn fill_again_and_again(disk: &Disk, times: u64, random: &mut Random, cases: &mut u64) -> Checked<()> {
     let log = tempfile::tempdir().map_err(doing("a folder for the log"))?;
+    for _ in 0..times {
+        open_accounts(disk, &log.path().join("accounts")).map_err(doing("opening accounts"))?;
+    }
     let data = disk.folder.path().join("data");
-    let plan = Plan { binaries: Binaries::ordinary()?, data, log: log.path().join("log") };
+    let plan = Plan::new(Binaries::ordinary()?, data, log.path().join("log"));
     let mut server = plan.start()?;
     let mut market = Market::found(&server)?;
     let prober = open_account(&mut server.admin()?, "prober", &["read", "trade"])?;
@@ -77,6 +86,61 @@ fn fill_once(disk: &Disk, server: &Server, market: &mut Market, probe: &Probe<'_
     ensure(health.body["status"].is_string(), || format!("no health: {health:?}"))?;
     fs::remove_file(ballast).map_err(doing("making space"))?;
     probe.until_accepted(server)
+}
+
+/// Opens accounts on a disk that fills up, and on with space again.
+fn open_accounts(disk: &Disk, log: &Path) -> Checked<()> {
+    let data = disk.folder.path().join("accounts");
+    let plan = Plan::new(Binaries::ordinary()?, data.clone(), log.to_owned());
+    let server = plan.start()?;
+    let mut admin = server.admin()?;
+    let mut opened = vec![opened(&open_account_named(&mut admin, 0)?)?];
+    let ballast = disk.fill(0)?;
+    // The disk may find a little more room after the first refusal. Asking in vain takes no account's number.
+    let mut refusals = 0;
+    while refusals < 2 {
+        let answer = open_account_named(&mut admin, opened.len())?;
+        if answer.status == 201 {
+            opened.push(self::opened(&answer)?);
+            ensure(opened.len() < ACCOUNTS_MAX, || "the full disk takes every account".to_owned())?;
+            refusals = 0;
+            continue;
+        }
+        refusals += 1;
+        let clear = answer.status == 503 && answer.code() == "identity_unavailable" && answer.retry_after;
+        ensure(clear, || format!("an account on a full disk should be refused as identity_unavailable: {answer:?}"))?;
+    }
+    fs::remove_file(ballast).map_err(doing("making space"))?;
+    opened.push(self::opened(&open_account_named(&mut admin, opened.len())?)?);
+    follow_each_other(&server, &opened)?;
+    server.stop()?;
+    let server = plan.start()?;
+    opened.push(self::opened(&open_account_named(&mut server.admin()?, opened.len())?)?);
+    follow_each_other(&server, &opened)?;
+    server.stop()?;
+    fs::remove_dir_all(data).map_err(doing("making space"))
+}
+
+fn open_account_named(admin: &mut Client, number: usize) -> Checked<Answer> {
+    let body = json!({ "name": format!("account {number}"), "scopes": ["read"] });
+    admin.call("POST", "/v1/accounts", Some(&body)).map_err(doing("an account on a full disk"))
+}
+
+/// The id and the key of an account that was opened.
+fn opened(answer: &Answer) -> Checked<(String, String)> {
+    let text = |field: &str| answer.body[field].as_str().map(str::to_owned);
+    let opened = text("account").zip(text("api_key")).filter(|_| answer.status == 201);
+    opened.ok_or_else(|| format!("an account should be opened: {answer:?}"))
+}
+
+/// Each key opens its account, and no number between them is anybody's: none was opened for nobody.
+fn follow_each_other(server: &Server, opened: &[(String, String)]) -> Checked<()> {
+    for (number, (account, key)) in (1..).zip(opened) {
+        ensure(*account == format!("acc_{number}"), || format!("account {number} is {account}"))?;
+        let balance = server.client(key)?.get("/v1/balance")?;
+        ensure(balance["account"] == account.as_str(), || format!("the key of {account} opens {balance}"))?;
+    }
+    Ok(())
 }
 
 /// An account that asks whether commands are accepted.

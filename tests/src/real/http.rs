@@ -25,6 +25,13 @@ pub(super) struct Answer {
     pub(super) body: Value,
 }
 
+impl Answer {
+    /// The code of a refusal; empty for a success.
+    pub(super) fn code(&self) -> &str {
+        self.body["error"]["code"].as_str().unwrap_or_default()
+    }
+}
+
 impl Client {
     pub(super) fn new(address: SocketAddr, key: &str) -> Client {
         Client { address, key: key.to_owned(), connection: None }
@@ -35,13 +42,37 @@ impl Client {
     /// # Errors
     /// The connection cannot be made or is broken; it is dropped.
     pub(super) fn send(&mut self, method: &str, path: &str, body: Option<&Value>) -> io::Result<()> {
-        let body = body.map(Value::to_string).unwrap_or_default();
-        let (key, length) = (&self.key, body.len());
-        let request = format!(
-            "{method} {path} HTTP/1.1\r\nhost: gollem\r\nauthorization: Bearer {key}\r\n\
-             content-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
+        self.send_bytes(method, path, body.map(Value::to_string).unwrap_or_default().as_bytes())
+    }
+
+    /// [`Client::send`] of a body that need not be JSON.
+    ///
+    /// # Errors
+    /// As there.
+    pub(super) fn send_bytes(&mut self, method: &str, path: &str, body: &[u8]) -> io::Result<()> {
+        let authorization = format!("Bearer {}", self.key);
+        self.send_with(method, path, &[("authorization", &authorization)], body)
+    }
+
+    /// [`Client::send`] with these headers instead of the key's.
+    ///
+    /// # Errors
+    /// The connection cannot be made or is broken; it is dropped.
+    pub(super) fn send_with(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> io::Result<()> {
+        let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let length = body.len();
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nhost: gollem\r\n{headers}\
+             content-type: application/json\r\ncontent-length: {length}\r\n\r\n"
         );
-        let sent = self.connection().and_then(|connection| connection.get_mut().write_all(request.as_bytes()));
+        let request = [head.as_bytes(), body].concat();
+        let sent = self.connection().and_then(|connection| connection.get_mut().write_all(&request));
         self.keep_if(sent)
     }
 
@@ -63,6 +94,18 @@ impl Client {
         self.receive()
     }
 
+    /// [`Client::call`] with these headers instead of the key's. For requests that may be sent twice.
+    pub(super) fn call_with(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Checked<Answer> {
+        let mut once = || self.send_with(method, path, headers, body).and_then(|()| self.receive());
+        once().or_else(|_| once()).map_err(doing(format!("{method} {path}")))
+    }
+
     /// The body of a success. For requests that may be sent twice: an idle connection may have been closed meanwhile.
     pub(super) fn ok(&mut self, method: &str, path: &str, body: Option<&Value>) -> Checked<Value> {
         let answer = self.call(method, path, body).or_else(|_| self.call(method, path, body));
@@ -73,6 +116,16 @@ impl Client {
 
     pub(super) fn get(&mut self, path: &str) -> Checked<Value> {
         self.ok("GET", path, None)
+    }
+
+    /// The text of a page that is no JSON.
+    pub(super) fn text(&mut self, path: &str) -> Checked<String> {
+        let mut ask = || {
+            self.send("GET", path, None)?;
+            let text = self.connection().and_then(read_text);
+            self.keep_if(text)
+        };
+        ask().or_else(|_| ask()).map_err(doing(format!("GET {path}")))
     }
 
     pub(super) fn post(&mut self, path: &str, body: &Value) -> Checked<Value> {
@@ -104,6 +157,17 @@ impl Client {
 }
 
 fn read_answer(stream: &mut BufReader<TcpStream>) -> io::Result<Answer> {
+    let (status, retry_after, body) = read(stream)?;
+    Ok(Answer { status, retry_after, body: serde_json::from_slice(&body).unwrap_or(Value::Null) })
+}
+
+fn read_text(stream: &mut BufReader<TcpStream>) -> io::Result<String> {
+    let (_, _, body) = read(stream)?;
+    String::from_utf8(body).map_err(|_| broken("no text"))
+}
+
+/// Status, whether it says when to come back, and body.
+fn read(stream: &mut BufReader<TcpStream>) -> io::Result<(u16, bool, Vec<u8>)> {
     let status = line(stream)?.split(' ').nth(1).and_then(|word| word.parse().ok());
     let status = status.ok_or_else(|| broken("no status"))?;
     let (mut length, mut retry_after) = (0, false);
@@ -118,7 +182,7 @@ fn read_answer(stream: &mut BufReader<TcpStream>) -> io::Result<Answer> {
     }
     let mut body = vec![0; length];
     stream.read_exact(&mut body)?;
-    Ok(Answer { status, retry_after, body: serde_json::from_slice(&body).unwrap_or(Value::Null) })
+    Ok((status, retry_after, body))
 }
 
 /// The next line without its end.

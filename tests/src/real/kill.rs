@@ -7,7 +7,7 @@
 use super::binaries::Binaries;
 use super::server::{Plan, Server, same_state};
 use super::traffic::{Market, fill};
-use super::{Checked, doing, ensure, outcome};
+use super::{Checked, doing, ensure, outcome, pass};
 use crate::outcome::Outcome;
 use gollem_journal::sim::Random;
 use std::collections::BTreeSet;
@@ -55,7 +55,7 @@ pub fn check(kills: u64, points: &[&str], seed: u64) -> Outcome {
 pub fn crash_points() -> Result<Vec<String>, String> {
     let folder = tempfile::tempdir().map_err(doing("a data folder"))?;
     let (data, log) = (folder.path().join("data"), folder.path().join("log"));
-    let plan = Plan { binaries: Binaries::with_crash_points()?, data, log };
+    let plan = Plan::new(Binaries::with_crash_points()?, data, log);
     let mut server = plan.spawn(Some("none"))?;
     ensure(!server.ready()?, || "gollem starts without the crash point that it was told".to_owned())?;
     let told = server.told();
@@ -131,7 +131,7 @@ struct Folder {
 impl Folder {
     fn found(binaries: Binaries) -> Checked<Folder> {
         let temporary = tempfile::tempdir().map_err(doing("a data folder"))?;
-        let plan = Plan { binaries, data: temporary.path().join("data"), log: temporary.path().join("log") };
+        let plan = Plan::new(binaries, temporary.path().join("data"), temporary.path().join("log"));
         let server = plan.start()?;
         let market = Market::found(&server)?;
         Ok(Folder { plan, market, server: Some(server), _temporary: temporary })
@@ -191,10 +191,4 @@ impl Folder {
 
 fn killed(status: ExitStatus) -> bool {
     status.signal() == Some(rustix::process::Signal::KILL.as_raw())
-}
-
-/// The one place where time itself is the fault: a kill at any moment.
-#[expect(clippy::disallowed_methods, reason = "the kill comes after a time, not after an event")]
-fn pass(time: Duration) {
-    std::thread::sleep(time);
 }

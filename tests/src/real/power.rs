@@ -64,8 +64,7 @@ impl Bench {
     /// Founds an exchange on a disk where that was begun before and broken off at this call: by a kill or by a cut.
     fn found(mut disk: Disk, calls: u64, killed: bool, random: &mut Random) -> Checked<Bench> {
         let log = tempfile::tempdir().map_err(doing("a folder for the log"))?;
-        let plan =
-            Plan { binaries: Binaries::ordinary()?, data: disk.path().join("data"), log: log.path().join("log") };
+        let plan = Plan::new(Binaries::ordinary()?, disk.path().join("data"), log.path().join("log"));
         let kept = if killed { Kept::Everything } else { kept(random) };
         disk.cut_after(calls);
         let mut server = plan.spawn(None)?;

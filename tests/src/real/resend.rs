@@ -42,7 +42,7 @@ pub fn check(requests: u64, seed: u64) -> Outcome {
 fn run(requests: u64, seed: u64) -> Checked<u64> {
     let temporary = tempfile::tempdir().map_err(doing("a data folder"))?;
     let (data, log) = (temporary.path().join("data"), temporary.path().join("log"));
-    let plan = Plan { binaries: Binaries::ordinary()?, data, log };
+    let plan = Plan::new(Binaries::ordinary()?, data, log);
     let mut random = Random(seed);
     let server = plan.start()?;
     let mut admin = server.admin()?;

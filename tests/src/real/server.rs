@@ -27,6 +27,10 @@ pub(super) struct Plan {
     pub(super) data: PathBuf,
     /// Where its log goes; outside the data folder, which may be a disk that fails.
     pub(super) log: PathBuf,
+    /// Where it publishes, if it does.
+    pub(super) kafka: Option<String>,
+    /// From which level on it logs.
+    pub(super) log_level: &'static str,
 }
 
 /// A process; killed when dropped.
@@ -39,26 +43,31 @@ pub(super) struct Server {
 }
 
 impl Plan {
+    /// A server that publishes nowhere.
+    pub(super) fn new(binaries: Binaries, data: PathBuf, log: PathBuf) -> Plan {
+        Plan { binaries, data, log, kafka: None, log_level: "warn" }
+    }
+
     /// Starts a server and does not wait for it. `crash_at` names a crash point and its pass, as in `name:3`.
     pub(super) fn spawn(&self, crash_at: Option<&str>) -> Checked<Server> {
-        let log = File::create(&self.log).map_err(doing("creating the log"))?;
         let mut command = Command::new(&self.binaries.gollem);
         command.args(["serve", "--listen", "127.0.0.1:0", "--dev", "--pin", "off"]);
         command.args(SMALL_SEGMENTS).arg("--data").arg(&self.data);
         command.args(["--tree-interval", "1", "--tree-key"]).arg(self.log.with_extension("key"));
-        command.env("GOLLEM_ADMIN_KEY", ADMIN_KEY).env("GOLLEM_LOG", "warn").env_remove("GOLLEM_CRASH_AT");
+        command.env("GOLLEM_ADMIN_KEY", ADMIN_KEY).env("GOLLEM_LOG", self.log_level).env_remove("GOLLEM_CRASH_AT");
+        // The traffic of a check is faster than any tier; the checks of limits set their own.
+        command
+            .env("GOLLEM_DEFAULT_TIER", "unlimited")
+            .env("GOLLEM_FLOOD_LIMIT", "0")
+            .env("GOLLEM_CONNECTIONS_PER_ADDRESS", "0")
+            .env_remove("DATABASE_URL");
         if let Some(crash_at) = crash_at {
             command.env("GOLLEM_CRASH_AT", crash_at);
         }
-        let spawned = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).spawn();
-        let mut child = spawned.map_err(doing("starting gollem"))?;
-        let stdout = child.stdout.take().ok_or("gollem has no standard output")?;
-        let (sender, lines) = channel();
-        // Reads on when nobody listens any more, so that the process never waits for its pipe.
-        std::thread::spawn(move || {
-            BufReader::new(stdout).lines().map_while(Result::ok).for_each(|line| drop(sender.send(line)));
-        });
-        Ok(Server { child, lines, log: self.log.clone(), address: None })
+        if let Some(kafka) = &self.kafka {
+            command.args(["--kafka", kafka]);
+        }
+        Server::spawn(command, &self.log)
     }
 
     /// Starts a server that must come up.
@@ -79,6 +88,20 @@ impl Plan {
 }
 
 impl Server {
+    /// Starts a process that will say where it listens.
+    pub(super) fn spawn(mut command: Command, log: &Path) -> Checked<Server> {
+        let file = File::create(log).map_err(doing("creating the log"))?;
+        let spawned = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(file).spawn();
+        let mut child = spawned.map_err(doing("starting a server"))?;
+        let stdout = child.stdout.take().ok_or("the server has no standard output")?;
+        let (sender, lines) = channel();
+        // Reads on when nobody listens any more, so that the process never waits for its pipe.
+        std::thread::spawn(move || {
+            BufReader::new(stdout).lines().map_while(Result::ok).for_each(|line| drop(sender.send(line)));
+        });
+        Ok(Server { child, lines, log: log.to_owned(), address: None })
+    }
+
     /// Waits until it listens; false when it ended before.
     pub(super) fn ready(&mut self) -> Checked<bool> {
         let prefix = "listening on http://";
@@ -132,10 +155,14 @@ impl Server {
         self.child.wait().map(drop).map_err(doing("waiting for gollem's end"))
     }
 
+    /// Its process id.
+    pub(super) fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
     /// Asks it to end, as `kill` does.
     pub(super) fn terminate(&self) -> Checked<()> {
-        let pid = Pid::from_child(&self.child);
-        kill_process(pid, Signal::TERM).map_err(doing("asking gollem to end"))
+        kill_process(self.pid(), Signal::TERM).map_err(doing("asking gollem to end"))
     }
 
     /// Waits for its end.

@@ -120,6 +120,12 @@ impl Market {
         Ok(())
     }
 
+    /// How many requests of the last rounds got no answer.
+    pub(super) fn unanswered(&self) -> usize {
+        let sent = self.actors.iter().flat_map(|actor| &actor.unchecked);
+        sent.filter(|sent| sent.answer.is_none()).count()
+    }
+
     /// Holds what the clients saw of the last rounds against what a restarted server tells.
     pub(super) fn check(&mut self, server: &Server) -> Checked<()> {
         for actor in &mut self.actors {

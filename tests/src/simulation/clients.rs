@@ -118,5 +118,9 @@ impl Clients {
 
 /// Whether a resend can be told from a new command.
 fn has_number(command: &Command) -> bool {
-    matches!(command, Command::PlaceOrder(new) if new.client_id.is_some())
+    match command {
+        Command::PlaceOrder(new) => new.client_id.is_some(),
+        Command::LockQuote(new) => new.client_id.is_some(),
+        _ => false,
+    }
 }

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use gollem_engine::Capacity;
 use gollem_journal::sim::{Chances, Fault, SEGMENT_BYTES, SimStorage};
-use gollem_projections::{Fold, Projection};
+use gollem_projections::Projection;
 use gollem_sequencer::sim::Node;
-use gollem_sequencer::{Feed, FollowerOptions, Observer, Options, Pinning, StartError, TimeSource};
+use gollem_sequencer::{Feed, FollowerOptions, Options, Pinning, StartError, TimeSource};
 
 use super::world::{Life, World};
 
@@ -124,19 +124,9 @@ impl World<'_> {
         let Some(views) = self.views else {
             return Node::open(self.disk.clone(), &options, 0, Some(feed), None);
         };
-        // As the gateway does it: what was recovered is folded before the first command.
-        let mut fold = Fold::new(views).map_err(|error| StartError::Thread(std::io::Error::other(error)))?;
-        let watermark = fold.watermark();
-        let mut told = Ok(());
-        let mut tell = |seq, at, events: &[_]| {
-            if told.is_ok() {
-                told = fold.apply(seq, at, events);
-            }
-        };
-        let observer = Observer { after: watermark, tell: &mut tell };
-        let node = Node::open(self.disk.clone(), &options, watermark, Some(feed), Some(observer))?;
-        told.and_then(|()| fold.flush()).map_err(|error| StartError::Thread(std::io::Error::other(error)))?;
-        Ok(node)
+        // As the gateway does it: the views catch up later, but the journal must reach what they have seen.
+        let watermark = views.watermark().map_err(|error| StartError::Thread(std::io::Error::other(error)))?;
+        Node::open(self.disk.clone(), &options, watermark, Some(feed), None)
     }
 
     /// What a start found is all that was acknowledged, and durable by now.
@@ -172,8 +162,9 @@ impl World<'_> {
         let options = FollowerOptions { snapshot_every_bytes: self.plan.snapshot_every_bytes, heads: None };
         let disk = self.disk.clone();
         self.node()?.follow(disk, options)?;
-        if let Some(views) = self.views {
-            let projection = Projection::new(views, self.disk.clone());
+        if let (Some(views), Some(feed)) = (self.views, self.feed.clone()) {
+            let status = self.node()?.status();
+            let projection = Projection::new(views, feed, status, self.disk.clone());
             self.projection = Some(projection.map_err(|error| error.to_string())?);
         }
         Ok(())

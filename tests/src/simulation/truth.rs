@@ -130,13 +130,18 @@ impl Truth {
 
     /// A client's number takes effect once.
     fn once(&mut self, command: &Command, told: &Told) -> Result<(), String> {
-        let Command::PlaceOrder(new) = command else { return Ok(()) };
+        let new = match command {
+            Command::PlaceOrder(new) => new,
+            Command::LockQuote(new) => new.as_ref(),
+            _ => return Ok(()),
+        };
         let Some(client_id) = new.client_id else { return Ok(()) };
         let first = self.accepted.get(&(new.account, client_id)).copied();
         let accepted = told.events.iter().find_map(|event| match event {
             Event::OrderAccepted(order) if order.client_id == Some(client_id) && order.account == new.account => {
                 Some(order.id)
             }
+            Event::QuoteLocked { lock, account, .. } if *account == new.account => Some(*lock),
             _ => None,
         });
         let repeated = told.events.iter().find_map(|event| match event {

@@ -6,8 +6,9 @@
 use std::cell::Cell;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
+use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError};
+use crossbeam_channel::Receiver;
 use gollem_engine::Timestamp;
 use gollem_journal::sim::{Random, SimStorage};
 use gollem_projections::{Projection, Views};
@@ -219,18 +220,21 @@ impl<'a> World<'a> {
     fn turn_views(&mut self) -> Result<(), String> {
         let status = self.node()?.status();
         let Some(feed) = &self.feed else { return Ok(()) };
-        let received = feed.try_recv().map_err(|error| match error {
-            TryRecvError::Empty => RecvTimeoutError::Timeout,
-            TryRecvError::Disconnected => RecvTimeoutError::Disconnected,
-        });
         if let Some(projection) = &mut self.projection {
-            let before = projection.watermark();
-            self.summary.gaps += u64::from(received.as_ref().is_ok_and(|batch| batch.first_seq() > before + 1));
-            projection.turn(received, feed, &status).map_err(|error| format!("the views stand still: {error}"))?;
+            let gaps = projection.gaps();
+            // Nothing is waited for; what has to come from the journal is all read before anything else happens.
+            loop {
+                let turned = projection.turn(Duration::ZERO);
+                turned.map_err(|error| format!("the views stand still: {error}"))?;
+                if !projection.is_behind() {
+                    break;
+                }
+            }
+            self.summary.gaps += projection.gaps() - gaps;
             if projection.watermark() > status.durable_seq() {
                 return Err("the views are ahead of what is durable".to_owned());
             }
-        } else if let Ok(batch) = received {
+        } else if let Ok(batch) = feed.try_recv() {
             for (input, events) in batch.iter() {
                 self.summary.gaps += u64::from(input.seq > self.fed_seq + 1);
                 if input.seq <= self.fed_seq || input.seq > status.durable_seq() {

@@ -10,7 +10,17 @@ use serde_json::json;
 
 /// The path of a route with something in place of its parameter.
 fn path(route: &Route) -> String {
-    route.path.replace("{instrument}", MODEL).replace("{order}", "ord_1").replace("{payout}", "pay_1")
+    route
+        .path
+        .replace("{instrument}", MODEL)
+        .replace("{order}", "ord_1")
+        .replace("{contract}", "ctr_1")
+        .replace("{lock}", "ord_1")
+        .replace("{payout}", "pay_1")
+        .replace("{model}", MODEL)
+        .replace("{account}", "acc_1")
+        .replace("{key}", "key_999")
+        .replace("{session}", "ses_0")
 }
 
 async fn status(api: &crate::support::http::Api, route: &Route) -> (u16, Option<String>) {
@@ -37,6 +47,17 @@ async fn without_a_key_that_is_known_only_public_routes_answer() {
                 Access::Public if route.path == "/v1/journal/head" => {
                     assert_eq!(answer, (404, Some("no_tree_head".to_owned())));
                 }
+                Access::Public if route.path == "/v1/journal/key" => {
+                    assert_eq!(answer, (404, Some("no_signing_key".to_owned())));
+                }
+                // It answers only to who wants a WebSocket.
+                Access::Public if route.path == "/v1/ws" => {
+                    assert_eq!(answer, (426, Some("upgrade_required".to_owned())));
+                }
+                // These take a body, and say so.
+                Access::Public if route.body_bytes_max > 0 => {
+                    assert_eq!(answer, (400, Some("invalid_value".to_owned())), "{} with {key:?}", route.path);
+                }
                 Access::Public => assert_eq!(answer, (200, None), "{} {} with {key:?}", route.method, route.path),
                 Access::Scoped(_) => {
                     let expected = (401, Some("invalid_api_key".to_owned()));
@@ -53,7 +74,8 @@ async fn a_key_for_something_else_opens_no_route() {
     let venue = Venue::open().await;
     list_model(&venue.admin, MODEL, json!({})).await;
     let mut keys = vec![(Scopes::ADMIN, venue.admin.clone())];
-    for (name, scope) in [("read", Scopes::READ), ("trade", Scopes::TRADE), ("provide", Scopes::PROVIDE)] {
+    let scopes = [Scopes::READ, Scopes::TRADE, Scopes::PROVIDE, Scopes::WITHDRAW];
+    for (name, scope) in ["read", "trade", "provide", "withdraw"].into_iter().zip(scopes) {
         keys.push((scope, open_account(&venue.admin, name, &[name]).await.api));
     }
     for route in ROUTES {

@@ -176,9 +176,11 @@ async fn what_is_not_yours_or_does_not_exist_cannot_be_read_or_cancelled() {
     for (query, param) in [
         ("limit=0", "limit"),
         ("limit=1001", "limit"),
-        ("limit=-1", "query"),
-        ("limit=many", "query"),
-        ("colour=red", "query"),
+        ("limit=-1", "limit"),
+        ("limit=many", "limit"),
+        ("colour=red", "colour"),
+        ("limit=5&limit=6", "limit"),
+        ("after=now", "after"),
         ("before=zzz", "before"),
         ("before=", "before"),
     ] {
@@ -190,8 +192,10 @@ async fn what_is_not_yours_or_does_not_exist_cannot_be_read_or_cancelled() {
         let case = get(Buyer, &format!("/v1/book/{symbol}"));
         cases.push(case.is(404, "model_not_found", Some("instrument")));
     }
-    // The operator has no account to trade from.
-    cases.push(get(Who::Admin, "/v1/balance").is(403, "insufficient_scope", None));
+    // The operator has no account of its own to ask about.
+    cases.push(get(Who::Admin, "/v1/balance").is(403, "no_account", Some("account")));
+    cases.push(get(Who::Admin, "/v1/balance?account=7").blames("account"));
+    cases.push(get(Buyer, "/v1/balance?account=acc_1").is(403, "insufficient_scope", None));
     scene.check(&cases).await;
 }
 

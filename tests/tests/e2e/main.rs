@@ -10,19 +10,33 @@ mod access;
 #[cfg(test)]
 mod agent;
 #[cfg(test)]
+mod api_tour;
+#[cfg(test)]
 mod bad_calls;
 #[cfg(test)]
 mod bad_input;
 #[cfg(test)]
 mod bad_orders;
 #[cfg(test)]
+mod chaos;
+#[cfg(test)]
 mod demo;
 #[cfg(test)]
+mod document;
+#[cfg(test)]
+mod failures;
+#[cfg(test)]
 mod hostile;
+#[cfg(test)]
+mod idempotency;
 #[cfg(test)]
 mod inference;
 #[cfg(test)]
 mod journal;
+#[cfg(test)]
+mod kafka;
+#[cfg(test)]
+mod keys;
 #[cfg(test)]
 mod kill;
 #[cfg(test)]
@@ -30,15 +44,41 @@ mod limits;
 #[cfg(test)]
 mod openai;
 #[cfg(test)]
+mod openai_clients;
+#[cfg(test)]
+mod operation;
+#[cfg(test)]
+mod operator;
+#[cfg(test)]
 mod overspend;
 #[cfg(test)]
 mod patience;
 #[cfg(test)]
 mod payouts;
 #[cfg(test)]
+mod people;
+#[cfg(test)]
+mod postgres;
+#[cfg(test)]
+mod pricing;
+#[cfg(test)]
 mod quotes;
 #[cfg(test)]
+mod quoting;
+#[cfg(test)]
+mod rate_limits;
+#[cfg(test)]
+mod real_model;
+#[cfg(test)]
+mod receipts;
+#[cfg(test)]
 mod rules;
+#[cfg(test)]
+mod signing;
+#[cfg(test)]
+mod silent_agent;
+#[cfg(test)]
+mod sockets;
 #[cfg(test)]
 mod stop;
 #[cfg(test)]
@@ -47,5 +87,7 @@ mod streams;
 mod support;
 #[cfg(test)]
 mod tour;
+#[cfg(test)]
+mod trading;
 #[cfg(test)]
 mod views;

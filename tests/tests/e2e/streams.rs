@@ -1,5 +1,6 @@
 //! A call answered as server-sent events: the bytes the client reads, and who pays when a side leaves early.
 
+use crate::support::http::Headers;
 use crate::support::market::{CHAT_PROMPT_TOKENS, DOLLAR, Trader, assert_buyer_adds_up, chat, credits, units, with};
 use crate::support::venue::{CAPACITY, MODEL, Venue};
 use crate::support::{DEADLINE, at_once, endpoint, eventually, slowly, start_mock};
@@ -23,13 +24,29 @@ pub(crate) struct Events {
 impl Events {
     /// Opens a streamed call; returns when its head is there.
     pub(crate) async fn open(buyer: &Trader, change: Value) -> Events {
+        Events::open_with(buyer, &[], change).await
+    }
+
+    /// The same with headers.
+    pub(crate) async fn open_with(buyer: &Trader, headers: Headers<'_>, change: Value) -> Events {
+        Events::ask(buyer, headers, change).await.unwrap_or_else(|status| panic!("it is answered {status}"))
+    }
+
+    /// The same; none if it is refused.
+    pub(crate) async fn try_open(buyer: &Trader, change: Value) -> Option<Events> {
+        Events::ask(buyer, &[], change).await.ok()
+    }
+
+    async fn ask(buyer: &Trader, headers: Headers<'_>, change: Value) -> Result<Events, u16> {
         let body = chat(MODEL, with(json!({ "stream": true }), &change));
         let bytes = Bytes::from(body.to_string());
-        let response = buyer.api.open(Method::POST, "/v1/chat/completions", &[], bytes).await.unwrap();
+        let response = buyer.api.open(Method::POST, "/v1/chat/completions", headers, bytes).await.unwrap();
         let (head, body) = response.into_parts();
-        assert_eq!(head.status, 200);
+        if head.status != 200 {
+            return Err(head.status.as_u16());
+        }
         assert_eq!(head.headers["content-type"], "text/event-stream; charset=utf-8");
-        Events { headers: head.headers, body, text: String::new() }
+        Ok(Events { headers: head.headers, body, text: String::new() })
     }
 
     /// The data of the next event; `None` at the end.
@@ -182,8 +199,11 @@ async fn a_client_that_leaves_a_plain_call_is_settled_too() {
 async fn a_client_that_leaves_before_the_first_token_pays_nothing() {
     let mock = start_mock(MockOptions { first_token: DEADLINE, ..at_once() }).await;
     let (venue, buyer, provider, ask) = Venue::trading(&endpoint(&mock), PRICE).await;
-    let events = Events::open(&buyer, json!({})).await;
-    drop(events);
+    let (api, body) = (buyer.api.clone(), Bytes::from(chat(MODEL, json!({ "stream": true })).to_string()));
+    let call = tokio::spawn(async move { api.open(Method::POST, "/v1/chat/completions", &[], body).await });
+    eventually("the call is at its provider", async || (mock.stats().requests == 1).then_some(())).await;
+    call.abort();
+    assert!(call.await.is_err_and(|error| error.is_cancelled()), "the client left before the first token");
     assert_eq!(settled(&buyer).await, 0, "and waits for no provider");
     eventually("the provider notices", async || (mock.stats().aborted == 1).then_some(())).await;
     assert_eq!(provider.balance().await.earned, 0);

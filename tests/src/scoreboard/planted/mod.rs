@@ -9,7 +9,6 @@
 
 mod bugs;
 
-use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -18,9 +17,13 @@ use bugs::{BUGS, Bug};
 
 use super::{CHECKS, Check, Run};
 use crate::outcome::Outcome;
+use crate::target::Target;
 
 /// How many bugs there are.
 pub(crate) const COUNT: u64 = BUGS.len() as u64;
+/// The copy's scoreboard, and where it gets its name.
+const PROGRAM: &str = "gollem-scoreboard-with-bugs";
+const MANIFEST: &str = "tests/Cargo.toml";
 /// Switches a bug on.
 const SWITCH: &str = "GOLLEM_PLANTED";
 /// A run that takes longer hangs: none takes a tenth of it on an idle machine.
@@ -59,14 +62,14 @@ struct Trial<'a> {
 fn plant_all(run: &Run, outcome: &mut Outcome) -> Result<(), Vec<String>> {
     let one = |what: String| vec![what];
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or_else(|| one("no workspace".to_owned()))?;
-    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from).join("planted");
-    let (copy, build) = (target.join("src"), target.join("build"));
+    let target = Target::of_this_program().map_err(one)?;
+    let copy = target.folder().join("planted");
     let moved: Vec<String> = BUGS.iter().filter_map(|bug| bug.check(root).err()).collect();
     if !moved.is_empty() {
         return Err(moved);
     }
     copy_tree(root, &copy).map_err(one)?;
-    let program = compile(&copy, &build).map_err(one)?;
+    let program = compile(&target, &copy).map_err(one)?;
     for check in CHECKS.iter().filter(|check| BUGS.iter().any(|bug| bug.row == check.row)) {
         let trial = Trial { program: &program, check, seed: run.seed, bug: None };
         trial.passes().map_err(|what| one(format!("the copy fails without a bug: {what}")))?;
@@ -125,7 +128,8 @@ fn copy_tree(root: &Path, copy: &Path) -> Result<(), String> {
     let output = said(Command::new("git").current_dir(root).args(list))?;
     let names = String::from_utf8_lossy(&output.stdout).into_owned();
     let fail = |path: &Path, error: std::io::Error| format!("cannot copy {}: {error}", path.display());
-    for name in names.split('\0').filter(|name| !name.is_empty()) {
+    // Where this machine's libraries are, which git does not know.
+    for name in names.split('\0').filter(|name| !name.is_empty()).chain([".cargo/config.toml"]) {
         let (from, to) = (root.join(name), copy.join(name));
         // Deleted in the working tree, or a link.
         if !from.is_file() {
@@ -134,6 +138,10 @@ fn copy_tree(root: &Path, copy: &Path) -> Result<(), String> {
         let mut bytes = fs::read(&from).map_err(|error| fail(&from, error))?;
         if name.ends_with(".rs") {
             bytes = plant(name, &String::from_utf8_lossy(&bytes)).into_bytes();
+        } else if name == MANIFEST {
+            bytes = String::from_utf8_lossy(&bytes).replacen("gollem-scoreboard", PROGRAM, 1).into_bytes();
+        } else if ["Cargo.toml", "Cargo.lock"].contains(&name) {
+            bytes = renumber(&String::from_utf8_lossy(&bytes)).into_bytes();
         }
         if fs::read(&to).is_ok_and(|there| there == bytes) {
             continue;
@@ -142,6 +150,18 @@ fn copy_tree(root: &Path, copy: &Path) -> Result<(), String> {
         fs::write(&to, bytes).map_err(|error| fail(&to, error))?;
     }
     Ok(())
+}
+
+/// Gives the workspace's packages, in its manifest or its lock file, a version of their own. Without it cargo would take
+/// what it built of the copy for what it built of the original, and programs with bugs would lie where others belong.
+fn renumber(text: &str) -> String {
+    const OWN: &str = concat!("version = \"", env!("CARGO_PKG_VERSION"), "\"");
+    const PLANTED: &str = concat!("version = \"", env!("CARGO_PKG_VERSION"), "-planted\"");
+    let renumbered = |part: &str| {
+        let is_ours = part.starts_with("[workspace]") || part.starts_with("\nname = \"gollem-");
+        if is_ours { part.replacen(OWN, PLANTED, 1) } else { part.to_owned() }
+    };
+    text.split("[[package]]").map(renumbered).collect::<Vec<_>>().join("[[package]]")
 }
 
 /// The text of a file with its bugs, each behind its switch.
@@ -172,17 +192,10 @@ impl Bug {
     }
 }
 
-/// Builds the copy's scoreboard.
-fn compile(copy: &Path, build: &Path) -> Result<PathBuf, String> {
-    let mut cargo = Command::new("cargo");
-    cargo.current_dir(copy).env("CARGO_TARGET_DIR", build).env("CARGO_PROFILE_RELEASE_DEBUG", "false");
-    cargo.args(["build", "--quiet", "--release", "--package", "gollem-tests", "--bin", "gollem-scoreboard"]);
-    let output = said(&mut cargo)?;
-    if output.status.success() {
-        Ok(build.join("release").join("gollem-scoreboard"))
-    } else {
-        Err(format!("the copy is not built:\n{}", String::from_utf8_lossy(&output.stderr)))
-    }
+/// Builds the copy's scoreboard beside this program, for whose dependencies both are built once.
+fn compile(target: &Target, copy: &Path) -> Result<PathBuf, String> {
+    target.build(copy, &["--quiet", "--package", "gollem-tests", "--bin", PROGRAM])?;
+    Ok(target.programs().join(PROGRAM))
 }
 
 #[cfg(test)]
@@ -198,6 +211,19 @@ mod tests {
         let names: BTreeSet<&str> = BUGS.iter().map(|bug| bug.name).collect();
         assert_eq!(names.len(), BUGS.len());
         assert!(BUGS.len() >= 20, "the scoreboard promises twenty");
+    }
+
+    #[test]
+    fn only_the_workspace_s_own_packages_have_another_version_in_the_copy() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        for name in ["Cargo.toml", "Cargo.lock"] {
+            let text = fs::read_to_string(root.join(name)).unwrap();
+            let changed = renumber(&text);
+            let lines: Vec<(&str, &str)> = text.lines().zip(changed.lines()).filter(|(was, is)| was != is).collect();
+            assert!(lines.iter().all(|(_, is)| is.ends_with("-planted\"")), "{lines:?}");
+            let members = text.matches("\nname = \"gollem-").count().max(1);
+            assert_eq!(lines.len(), members, "{name}: {lines:?}");
+        }
     }
 
     #[test]

@@ -59,9 +59,11 @@ pub(crate) struct Trader {
     pub(crate) id: String,
 }
 
-/// Opens an account whose key has these scopes.
+/// Opens an account whose key has these scopes; one that withdraws works from this machine only.
 pub(crate) async fn open_account(admin: &Api, name: &str, scopes: &[&str]) -> Trader {
-    let opened = admin.post("/v1/accounts", &json!({ "name": name, "scopes": scopes })).await.ok();
+    let addresses: &[&str] = if scopes.contains(&"withdraw") { &["127.0.0.0/8"] } else { &[] };
+    let asked = json!({ "name": name, "scopes": scopes, "addresses": addresses });
+    let opened = admin.post("/v1/accounts", &asked).await.ok();
     let api = admin.with_key(opened["api_key"].as_str());
     Trader { api, id: opened["account"].as_str().unwrap().to_owned() }
 }
@@ -75,7 +77,7 @@ pub(crate) async fn open_buyer(admin: &Api, name: &str, dollars: u32) -> Trader 
 
 /// A provider whose model server answers at `endpoint`.
 pub(crate) async fn open_provider(admin: &Api, name: &str, endpoint: &str) -> Trader {
-    let provider = open_account(admin, name, &["read", "provide"]).await;
+    let provider = open_account(admin, name, &["read", "provide", "withdraw"]).await;
     provider.api.put("/v1/provider", &json!({ "endpoint": endpoint })).await.ok();
     provider
 }

@@ -2,8 +2,12 @@
 
 pub(crate) mod http;
 pub(crate) mod market;
+#[path = "../../../../gateway/src/identity/tests/postgres.rs"]
+pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod random;
+pub(crate) mod socket;
+pub(crate) mod tour;
 pub(crate) mod traffic;
 pub(crate) mod venue;
 
@@ -16,8 +20,17 @@ use tokio::time::Instant;
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Polls until `condition` gives something; panics with `what` if it never does.
-pub(crate) async fn eventually<T>(what: &str, mut condition: impl AsyncFnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + DEADLINE;
+pub(crate) async fn eventually<T>(what: &str, condition: impl AsyncFnMut() -> Option<T>) -> T {
+    eventually_within(DEADLINE, what, condition).await
+}
+
+/// [`eventually`] for what may take longer.
+pub(crate) async fn eventually_within<T>(
+    patience: Duration,
+    what: &str,
+    mut condition: impl AsyncFnMut() -> Option<T>,
+) -> T {
+    let deadline = Instant::now() + patience;
     loop {
         if let Some(found) = condition().await {
             return found;

@@ -1,7 +1,7 @@
 //! The real binaries: built once, run in their own processes, killed when the test ends before they do.
 
-use super::eventually;
 use super::http::Api;
+use super::{DEADLINE, eventually, eventually_within};
 use serde_json::Value;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -12,6 +12,9 @@ use std::sync::mpsc::{Receiver, TryRecvError, channel};
 
 /// The operator's key of every process here.
 pub(crate) const ADMIN_KEY: &str = "sk-gollem-endtoendtest-000000000000000000000000000000000000000000000000";
+
+/// What lets accounts and addresses ask as much as they like.
+const NO_LIMITS: [(&str, &str); 2] = [("GOLLEM_DEFAULT_TIER", "unlimited"), ("GOLLEM_FLOOD_LIMIT", "0")];
 
 /// Where a binary of this workspace is. Cargo builds no other package's binaries for a test, so the first call does,
 /// as this test itself was built.
@@ -30,6 +33,7 @@ fn build() -> PathBuf {
     };
     let built = Command::new(env!("CARGO"))
         .args(["build", "--bins", "-p", "gollem-gateway", "-p", "gollem-provider", "-p", "gollem-replay"])
+        .args(["-p", "gollem-projections"])
         .args(["--profile", profile, "--target-dir"])
         .arg(folder.parent().unwrap())
         .current_dir(env!("CARGO_MANIFEST_DIR"))
@@ -52,7 +56,14 @@ impl Process {
     pub(crate) fn start(name: &str, arguments: &[&str], env: &[(&str, &str)], log: &Path) -> Process {
         let file = File::options().create(true).append(true).open(log).unwrap();
         let mut command = Command::new(binary(name));
-        command.args(arguments).env_remove("GOLLEM_API_KEY").env_remove("GOLLEM_ADMIN_KEY").envs(env.iter().copied());
+        command
+            .args(arguments)
+            .env_remove("GOLLEM_API_KEY")
+            .env_remove("GOLLEM_ADMIN_KEY")
+            .env_remove("DATABASE_URL")
+            .envs(env.iter().copied());
+        // Tests that are about limits set them.
+        command.envs(NO_LIMITS.into_iter().filter(|(name, _)| !env.iter().any(|(given, _)| given == name)));
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(file).spawn().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         let (sender, lines) = channel();
@@ -79,7 +90,8 @@ impl Process {
     }
 
     async fn next_line(&mut self) -> String {
-        eventually("a line of standard output", async || match self.lines.try_recv() {
+        // A demo of thousands of calls is one of them, on a machine that builds beside it.
+        eventually_within(4 * DEADLINE, "a line of standard output", async || match self.lines.try_recv() {
             Ok(line) => Some(line),
             Err(TryRecvError::Empty) => None,
             Err(TryRecvError::Disconnected) => panic!("it ended: {}", self.log()),
@@ -135,6 +147,11 @@ pub(crate) struct Gollem {
 impl Gollem {
     /// Serves the exchange in `data`; the log goes next to it.
     pub(crate) async fn serve(data: &Path) -> Gollem {
+        Gollem::serve_with(data, &[]).await
+    }
+
+    /// The same with more in its environment.
+    pub(crate) async fn serve_with(data: &Path, environment: &[(&str, &str)]) -> Gollem {
         let arguments = [
             "serve",
             "--data",
@@ -147,12 +164,16 @@ impl Gollem {
             "--tree-key",
             "off",
         ];
-        Gollem::start(data, &arguments).await
+        Gollem::start_with(data, &arguments, environment).await
     }
 
     /// Runs a command that opens an exchange in `data`.
     pub(crate) async fn start(data: &Path, arguments: &[&str]) -> Gollem {
-        let env = [("GOLLEM_ADMIN_KEY", ADMIN_KEY), ("GOLLEM_LOG", "warn")];
+        Gollem::start_with(data, arguments, &[]).await
+    }
+
+    async fn start_with(data: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Gollem {
+        let env = [&[("GOLLEM_ADMIN_KEY", ADMIN_KEY), ("GOLLEM_LOG", "warn")], environment].concat();
         let mut process = Process::start("gollem", arguments, &env, &data.with_extension("log"));
         let base = process.line("listening on ").await;
         Gollem { process, admin: Api::new(&base, Some(ADMIN_KEY)) }

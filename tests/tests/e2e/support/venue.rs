@@ -3,7 +3,7 @@
 use super::http::Api;
 use super::listener;
 use super::market::{Trader, list_model, open_buyer, open_provider};
-use gollem_gateway::{ApiKey, Closed, Exchange, ExchangeOptions, Server};
+use gollem_gateway::{ApiKey, Closed, Exchange, ExchangeOptions, LimiterOptions, Server, Tier};
 use gollem_sequencer::Pinning;
 use serde_json::json;
 use tempfile::TempDir;
@@ -36,7 +36,9 @@ impl Venue {
 
     async fn start(data: TempDir, key: Option<&str>, change: impl FnOnce(ExchangeOptions) -> ExchangeOptions) -> Venue {
         let options = ExchangeOptions::new(data.path().to_owned());
-        let options = change(ExchangeOptions { dev: true, pinning: Pinning::Off, ..options });
+        // Tests that are about limits set them.
+        let limits = LimiterOptions { default_tier: Tier::Unlimited, flood_per_second: 0 };
+        let options = change(ExchangeOptions { dev: true, pinning: Pinning::Off, limits, ..options });
         let exchange = Exchange::open(&options).await.unwrap();
         let server = Server::start(listener().await, exchange.app()).unwrap();
         let new_key = exchange.new_admin_key().map(ApiKey::reveal);
