@@ -19,7 +19,8 @@ fi
 wanted=()
 { command -v cc && command -v c++; } >/dev/null || wanted+=(build-essential)
 command -v pkg-config >/dev/null || wanted+=(pkg-config)
-ls /usr/lib/llvm-*/lib/libclang*.so* >/dev/null 2>&1 || wanted+=(libclang-dev)
+# Not libclang-cpp, which is another library.
+find /usr/lib/llvm-*/lib \( -name 'libclang.so*' -o -name 'libclang-[0-9]*.so*' \) 2>/dev/null | grep -q . || wanted+=(libclang-dev)
 command -v curl >/dev/null || wanted+=(curl)
 [ -e /usr/include/rocksdb/c.h ] || wanted+=(librocksdb-dev)
 # Java and Maven, for the real Kafka broker of the tests and of `make kafka`, and for a consumer in Java; PostgreSQL, whose

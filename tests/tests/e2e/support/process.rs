@@ -43,6 +43,9 @@ fn build() -> PathBuf {
     folder.to_owned()
 }
 
+/// How much of a log a test that failed shows.
+const LOG_LINES: usize = 20;
+
 /// A running command.
 #[derive(Debug)]
 pub(crate) struct Process {
@@ -132,6 +135,14 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            // Where the cause often is: a server that ended by itself said why.
+            let ended = self.child.try_wait();
+            println!("a process of a test that failed; ended: {ended:?}; the end of its log:");
+            let log = self.log();
+            let lines: Vec<&str> = log.lines().collect();
+            lines.iter().skip(lines.len().saturating_sub(LOG_LINES)).for_each(|line| println!("  {line}"));
+        }
         self.child.kill().ok();
         self.child.wait().ok();
     }
