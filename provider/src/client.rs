@@ -27,8 +27,9 @@ pub const RESPONSE_BYTES_MAX: usize = 1024 * 1024;
 /// Time for one exchange unless [`Client::with_timeout`] says otherwise.
 pub const TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
 
-/// How long an idle connection is kept.
-const IDLE_MAX: Duration = Duration::from_secs(15);
+/// How long an idle connection is kept: the exchange closes them after ten seconds, and one that closes just as it is used
+/// fails its request.
+const IDLE_MAX: Duration = Duration::from_secs(5);
 
 /// How much of an error page that is not JSON is kept, in characters.
 const ERROR_TEXT_CHARS_MAX: usize = 300;

@@ -5,15 +5,18 @@ use super::http::{Api, Reply};
 use super::market::{Trader, ask, bid, list_model, of_kind, open_account, open_buyer};
 use super::process::Gollem;
 use super::random::Random;
-use hyper::Method;
+use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 
 /// Where the orders meet.
 const BOOK: &str = "book";
+
+/// Requests that are sent again at the same time.
+const SENT_AT_ONCE: usize = 64;
 
 /// A request that was sent, and what came back before the kill.
 #[derive(Clone, Debug)]
@@ -176,18 +179,9 @@ async fn check_purchases(saver: &Trader, ledger: &mut Ledger) {
     assert_eq!(counted, ledger.there);
 }
 
-/// Sends everything once more, all at the same time; the answers are in the same order.
+/// Sends everything once more, many at the same time; the answers are in the same order. All at once would be more
+/// connections than one address may have.
 async fn send_again(api: &Api, round: &[Sent]) -> Vec<Value> {
-    let mut answers = vec![Value::Null; round.len()];
-    let mut calls = JoinSet::new();
-    for (index, sent) in round.iter().cloned().enumerate() {
-        let api = api.clone();
-        calls.spawn(async move {
-            (index, api.post(sent.path, &sent.body).await.ok())
-        });
-    }
-    for (index, answer) in calls.join_all().await {
-        answers[index] = answer;
-    }
-    answers
+    let again = round.iter().map(async |sent| api.post(sent.path, &sent.body).await.ok());
+    stream::iter(again).buffered(SENT_AT_ONCE).collect().await
 }
