@@ -29,6 +29,11 @@ impl Continuation {
         self.paid = Some(paid);
     }
 
+    /// Whether chunks are of any interest.
+    pub(crate) fn follows(&self) -> bool {
+        self.text.is_some() || self.paid.is_some()
+    }
+
     /// Notes a chunk, and makes one of a later stream go on where the first was.
     pub(crate) fn follow(&mut self, chunk: &mut Value) {
         if let Some(text) = &mut self.text {
@@ -36,8 +41,6 @@ impl Continuation {
                 Some(more) => text.push_str(more),
                 None => self.text = None,
             }
-        } else if self.paid.is_none() {
-            return;
         }
         let Some(fields) = chunk.as_object_mut() else { return };
         let part = |name| fields.get(name).cloned().unwrap_or(Value::Null);

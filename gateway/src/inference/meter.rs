@@ -7,6 +7,7 @@
 //! is what the tokenizer counts, else one token a chunk that carried content, or four bytes of a plain answer's; input is its
 //! bound where that came of a tokenizer, else a quarter of it.
 
+use crate::inference::chunk::Carried;
 use crate::inference::tokens::Tokenizer;
 use gollem_engine::{Quantity, TokenWeights, Tokens};
 use serde_json::Value;
@@ -24,9 +25,8 @@ pub(crate) struct Usage {
 }
 
 impl Usage {
-    /// The `usage` object of an OpenAI answer or chunk, if it has one.
-    pub(crate) fn from_json(answer: &Value) -> Option<Usage> {
-        let usage = answer.get("usage")?;
+    /// The `usage` object of an OpenAI answer or chunk.
+    pub(crate) fn from_json(usage: &Value) -> Option<Usage> {
         let cached = usage.pointer("/prompt_tokens_details/cached_tokens").and_then(Value::as_u64);
         Some(Usage {
             input: usage.get("prompt_tokens")?.as_u64()?,
@@ -118,54 +118,12 @@ impl Counting {
     }
 
     /// The delivery of a plain answer. It shows its first token only with its last: no promise can be held against it.
-    pub(crate) fn of_answer(&self, answer: &Value) -> Measured {
+    pub(crate) fn of_answer(&self, answer: &Carried<'_>) -> Measured {
         let mut text = String::new();
-        let mut calls = 0;
-        for choice in choices(answer) {
-            calls += visit_text(choice, &mut |part| text.push_str(part));
-        }
+        let calls = answer.visit_text(&mut |part| text.push_str(part));
         let amounts = Amounts { bytes: text.len() as u64, chunks: 0, calls };
-        let (usage, overstated) = self.judge(Usage::from_json(answer), amounts, &text);
+        let (usage, overstated) = self.judge(answer.usage().and_then(Usage::from_json), amounts, &text);
         Measured { usage, overstated, first_token_ms: None, throughput_tps: None }
-    }
-}
-
-fn choices(answer: &Value) -> impl Iterator<Item = &Value> {
-    answer.get("choices").and_then(Value::as_array).into_iter().flatten()
-}
-
-/// Every generated text of a choice, plain or a chunk's; returns how many tool calls begin in it. What is in other fields,
-/// nobody asked for.
-fn visit_text<'a>(choice: &'a Value, visit: &mut impl FnMut(&'a str)) -> u64 {
-    if let Some(text) = choice.get("text") {
-        visit_parts(text, visit);
-    }
-    let Some(generated) = choice.get("delta").or_else(|| choice.get("message")) else { return 0 };
-    for name in ["content", "reasoning_content", "reasoning", "refusal"] {
-        if let Some(text) = generated.get(name) {
-            visit_parts(text, visit);
-        }
-    }
-    let called = generated.get("tool_calls").and_then(Value::as_array).into_iter().flatten();
-    let functions = called.filter_map(|call| call.get("function")).chain(generated.get("function_call"));
-    let mut calls = 0;
-    for function in functions {
-        for name in ["name", "arguments"] {
-            if let Some(text) = function.get(name).and_then(Value::as_str) {
-                calls += u64::from(name == "name");
-                visit(text);
-            }
-        }
-    }
-    calls
-}
-
-/// A text, or the texts of its parts.
-fn visit_parts<'a>(text: &'a Value, visit: &mut impl FnMut(&'a str)) {
-    match text {
-        Value::String(text) => visit(text),
-        Value::Array(parts) => parts.iter().filter_map(|part| part.get("text")?.as_str()).for_each(visit),
-        _ => {}
     }
 }
 
@@ -196,18 +154,16 @@ impl StreamMeter {
     }
 
     /// Counts a chunk.
-    pub(crate) fn observe(&mut self, chunk: &Value, now: Instant) {
-        self.now.reported = Usage::from_json(chunk).or(self.now.reported);
+    pub(crate) fn observe(&mut self, chunk: &Carried<'_>, now: Instant) {
+        self.now.reported = chunk.usage().and_then(Usage::from_json).or(self.now.reported);
         let (before, keeps) = (self.now.amounts.bytes, self.counting.tokenizer.is_some());
-        for choice in choices(chunk) {
-            let calls = visit_text(choice, &mut |part| {
-                self.now.amounts.bytes += part.len() as u64;
-                if keeps {
-                    self.text.push_str(part);
-                }
-            });
-            self.now.amounts.calls += calls;
-        }
+        let calls = chunk.visit_text(&mut |part| {
+            self.now.amounts.bytes += part.len() as u64;
+            if keeps {
+                self.text.push_str(part);
+            }
+        });
+        self.now.amounts.calls += calls;
         if self.now.amounts.bytes > before {
             self.now.amounts.chunks += 1;
             let now = now.checked_sub(self.held).unwrap_or(now);
@@ -278,19 +234,23 @@ mod tests {
     fn usage_is_read_and_never_exceeds_the_contract() {
         let usage =
             json!({ "prompt_tokens": 374, "completion_tokens": 44, "prompt_tokens_details": {"cached_tokens": 4} });
-        let usage = Usage::from_json(&json!({ "usage": usage })).unwrap();
+        let usage = Usage::from_json(&usage).unwrap();
         assert_eq!(usage, Usage { input: 374, cached: 4, output: 44 });
         let weights = TokenWeights { input: 1_000, cached_input: 250, output: 4_000 };
         assert_eq!(usage.units(&weights, Quantity(774)), Quantity(547));
         assert_eq!(usage.units(&weights, Quantity(500)), Quantity(500), "clipped");
         let absurd = Usage { input: u64::MAX, cached: 0, output: u64::MAX };
         assert_eq!(absurd.units(&weights, Quantity(500)), Quantity(500));
-        assert_eq!(Usage::from_json(&json!({ "usage": null })), None);
-        assert_eq!(Usage::from_json(&json!({ "usage": {"prompt_tokens": -1, "completion_tokens": 1} })), None);
+        assert_eq!(Usage::from_json(&json!(null)), None);
+        assert_eq!(Usage::from_json(&json!({ "prompt_tokens": -1, "completion_tokens": 1 })), None);
     }
 
     /// No tokenizer is known; the prompt has at most 100 tokens.
     const BLIND: Counting = Counting { tokenizer: None, input_bound: 100, output_max: 1_000, choices: 1 };
+
+    fn carried(answer: &Value) -> Carried<'_> {
+        Carried::of(answer).unwrap()
+    }
 
     fn usage(input: u64, output: u64) -> Value {
         json!({ "prompt_tokens": input, "completion_tokens": output })
@@ -303,23 +263,23 @@ mod tests {
         assert_eq!(meter.measured(meter.progress()), Measured::default(), "nothing came, nothing counts");
         let content = json!({ "choices": [{ "delta": { "content": " word" } }], "usage": null });
         for k in 0..5_u64 {
-            meter.observe(&content, start + Duration::from_millis(200 + 10 * k));
+            meter.observe(&carried(&content), start + Duration::from_millis(200 + 10 * k));
         }
         let measured = meter.measured(meter.progress());
         assert_eq!(measured.usage, Usage { input: 25, cached: 0, output: 5 });
         assert_eq!((measured.first_token_ms, measured.throughput_tps), (Some(200), Some(100)));
         let role = json!({ "choices": [{ "delta": { "role": "assistant", "content": "" } }] });
-        meter.observe(&role, start + Duration::from_millis(290));
+        meter.observe(&carried(&role), start + Duration::from_millis(290));
         assert_eq!(meter.measured(meter.progress()), measured, "a role is no token");
         let reasoning = json!({ "choices": [{ "delta": { "reasoning_content": "hm" } }] });
-        meter.observe(&reasoning, start + Duration::from_millis(295));
+        meter.observe(&carried(&reasoning), start + Duration::from_millis(295));
         assert_eq!(meter.measured(meter.progress()).usage.output, 6, "thinking is");
         let call = json!([{ "index": 0, "function": { "name": "f", "arguments": "{}" } }]);
         let tools = json!({ "choices": [{ "delta": { "tool_calls": call } }] });
-        meter.observe(&tools, start + Duration::from_millis(297));
+        meter.observe(&carried(&tools), start + Duration::from_millis(297));
         assert_eq!(meter.measured(meter.progress()).usage.output, 7, "a tool call is");
         let earlier = meter.progress();
-        meter.observe(&json!({ "choices": [], "usage": usage(9, 5) }), start + Duration::from_millis(300));
+        meter.observe(&carried(&json!({ "choices": [], "usage": usage(9, 5) })), start + Duration::from_millis(300));
         assert_eq!(meter.measured(meter.progress()).usage, Usage { input: 9, cached: 0, output: 5 });
         assert_eq!(meter.measured(earlier).usage.output, 7, "what was reported later does not count for then");
     }
@@ -328,7 +288,7 @@ mod tests {
     fn who_reports_more_than_can_be_is_paid_for_what_was_counted() {
         let answer = |reported: Value| json!({ "choices": [{ "message": { "role": "assistant", "content": "0123456789" } }], "usage": reported });
         let paid = |counting: Counting, reported: Value| {
-            let measured = counting.of_answer(&answer(reported));
+            let measured = counting.of_answer(&carried(&answer(reported)));
             (measured.usage.input, measured.usage.output, measured.overstated)
         };
         assert_eq!(paid(BLIND, usage(100, 26)), (100, 26, false), "a token a byte, and some");
@@ -350,16 +310,18 @@ mod tests {
         let start = Instant::now();
         let mut meter = StreamMeter::new(start, BLIND);
         let content = json!({ "choices": [{ "delta": { "content": "x" } }] });
-        meter.observe(&content, start + Duration::from_millis(100));
+        meter.observe(&carried(&content), start + Duration::from_millis(100));
         meter.held_up(Duration::from_secs(20));
-        meter.observe(&content, start + Duration::from_millis(20_110));
+        meter.observe(&carried(&content), start + Duration::from_millis(20_110));
         let measured = meter.measured(meter.progress());
         assert_eq!((measured.first_token_ms, measured.throughput_tps), (Some(100), Some(100)));
     }
 
     #[test]
     fn only_what_was_asked_for_is_counted_in_whatever_shape_it_comes() {
-        let bytes = |message: Value| BLIND.of_answer(&json!({ "choices": [{ "message": message }] })).usage.output * 4;
+        let bytes = |message: Value| {
+            BLIND.of_answer(&carried(&json!({ "choices": [{ "message": message }] }))).usage.output * 4
+        };
         assert_eq!(bytes(json!({ "content": [{ "type": "text", "text": "01234567" }] })), 8);
         assert_eq!(bytes(json!({ "function_call": { "name": "abcd", "arguments": "{}{}" } })), 8);
         assert_eq!(bytes(json!({ "content": "0123", "padding": "0123456789abcdef" })), 4);
@@ -368,6 +330,6 @@ mod tests {
     #[test]
     fn every_choice_of_an_answer_is_counted() {
         let answer = json!({ "choices": [{ "text": "0123" }, { "message": { "content": "4567" } }] });
-        assert_eq!(BLIND.of_answer(&answer).usage.output, 2);
+        assert_eq!(BLIND.of_answer(&carried(&answer)).usage.output, 2);
     }
 }

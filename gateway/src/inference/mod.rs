@@ -4,13 +4,14 @@
 //! 2. one command matches it and moves the worst case into escrow (`contract`);
 //! 3. while that is written to the disk, send it to the matched provider (`provider`, `upstream`), and to the next one when it
 //!    fails or stalls (`race`);
-//! 4. once the match is durable, pass the answer on (`plain`; `stream`, `source`, `relay`, `continuation`) and meter it (`meter`);
+//! 4. once the match is durable, pass the answer on (`plain`; `stream`, `source`, `chunk`, `relay`, `continuation`) and meter it (`meter`);
 //! 5. one command settles what was delivered, the rest returns; the last bytes leave when that is durable.
 //!
 //! Steps 2 to 5 run to the end even when the client leaves, as every write does (`auth.rs`): a contract is always settled.
 //! Prompts and completions are neither stored nor logged.
 
 mod calls;
+mod chunk;
 mod continuation;
 mod contract;
 mod limits;

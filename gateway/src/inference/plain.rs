@@ -1,7 +1,9 @@
 //! A call answered in one piece.
 
 use crate::error::ApiError;
+use crate::inference::chunk::Carried;
 use crate::inference::contract::Bought;
+use crate::inference::meter::Measured;
 use crate::inference::overhead::Overhead;
 use crate::inference::provider::{Asked, Undelivered, failed};
 use crate::inference::race::{Won, race};
@@ -29,8 +31,7 @@ pub(crate) async fn run(call: Arc<Call>) -> Result<Answer, ApiError> {
     let Won { bought, durable, tried, value } =
         race(&call, Vec::new(), promised, std::future::pending(), receive).await?;
     durable.wait().await?;
-    let Received { body, sent, first_byte } = value;
-    let measured = call.request.counting().of_answer(&body);
+    let Received { body, measured, sent, first_byte } = value;
     let cost = credits(call.settle(&bought, &measured, Outcome::Completed).await?);
     // Where several were asked, what was waited for is nobody's overhead.
     let before = sent.duration_since(call.arrived);
@@ -45,6 +46,7 @@ pub(crate) async fn run(call: Arc<Call>) -> Result<Answer, ApiError> {
 /// A provider's whole answer.
 struct Received {
     body: Value,
+    measured: Measured,
     sent: Instant,
     first_byte: Instant,
 }
@@ -63,15 +65,15 @@ fn promised(call: &Call, bought: &Bought) -> Option<Duration> {
 async fn receive(call: Arc<Call>, bought: Bought) -> Result<Received, Undelivered> {
     let Asked { body, sent, first_byte } = call.ask(&bought, call.request.forwarded.clone(), bought.deadline).await?;
     let body = read_all(body, call.request.output_max, bought.deadline).await.map_err(failed)?;
-    let parsed: Option<Value> = serde_json::from_slice(&body).ok().filter(is_answer);
-    let body = parsed.ok_or_else(|| failed(UpstreamError("the provider's answer is none")))?;
-    Ok(Received { body, sent, first_byte })
+    let none = || failed(UpstreamError("the provider's answer is none"));
+    let body: Value = serde_json::from_slice(&body).map_err(|_| none())?;
+    let measured = call.request.counting().of_answer(&answer(&body).ok_or_else(none)?);
+    Ok(Received { body, measured, sent, first_byte })
 }
 
-/// Whether a body that came with a success answers anything: some servers tell errors so.
-fn is_answer(body: &Value) -> bool {
-    let answers = |choices: &Value| choices.as_array().is_some_and(|choices| !choices.is_empty());
-    body.get("error").is_none_or(Value::is_null) && body.get("choices").is_some_and(answers)
+/// What a body that came with a success carries, if it answers anything: some servers tell errors so.
+fn answer(body: &Value) -> Option<Carried<'_>> {
+    Carried::of(body).filter(|carried| !carried.is_error() && carried.choices() > Some(0))
 }
 
 #[cfg(test)]
@@ -81,11 +83,11 @@ mod tests {
 
     #[test]
     fn an_error_that_calls_itself_a_success_is_no_answer() {
-        assert!(is_answer(&json!({ "choices": [{ "message": { "content": "" } }], "error": null })));
+        assert!(answer(&json!({ "choices": [{ "message": { "content": "" } }], "error": null })).is_some());
         for body in
             [json!({}), json!({ "error": { "message": "x" } }), json!({ "choices": [] }), json!([1]), json!("x")]
         {
-            assert!(!is_answer(&body), "{body}");
+            assert!(answer(&body).is_none(), "{body}");
         }
     }
 }

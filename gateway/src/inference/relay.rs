@@ -1,13 +1,13 @@
 //! One answer on its way to its client: a provider's chunks, translated and handed over as fast as the client takes them.
 
 use crate::error::ApiError;
+use crate::inference::chunk::Chunk;
 use crate::inference::continuation::Continuation;
 use crate::inference::meter::{Measured, Progress, Usage};
 use crate::inference::source::{Ended, Source};
 use crate::inference::surface::{self, Settled};
 use crate::inference::upstream::STALL_PATIENCE;
 use axum::body::Bytes;
-use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
@@ -18,7 +18,7 @@ pub(crate) type Chunks = mpsc::Sender<Bytes>;
 pub(crate) struct Relay {
     source: Source,
     /// Read, but not translated yet.
-    read: Vec<Value>,
+    read: Vec<Chunk>,
     /// What the client's connection has taken.
     handed_over: Progress,
     /// What becomes of it for the client.
@@ -28,7 +28,7 @@ pub(crate) struct Relay {
 
 impl Relay {
     /// A stream of which some chunks were `read`.
-    pub(crate) fn new(source: Source, read: Vec<Value>, out: surface::Stream, continuation: Continuation) -> Relay {
+    pub(crate) fn new(source: Source, read: Vec<Chunk>, out: surface::Stream, continuation: Continuation) -> Relay {
         Relay { source, read, handed_over: Progress::default(), out, continuation }
     }
 
@@ -37,8 +37,11 @@ impl Relay {
         loop {
             let mut bytes = Vec::new();
             for mut chunk in self.read.drain(..) {
-                self.continuation.follow(&mut chunk);
-                self.out.chunk(chunk, &mut bytes).map_err(Ended::ProviderFailed)?;
+                if self.continuation.follows() {
+                    let followed = chunk.changed(|value| self.continuation.follow(value));
+                    chunk = followed.map_err(Ended::ProviderFailed)?;
+                }
+                self.out.chunk(&chunk, &mut bytes).map_err(Ended::ProviderFailed)?;
             }
             if !bytes.is_empty() {
                 // The server gives up on a client that takes nothing; this ends one that takes a little at a time.
@@ -71,7 +74,7 @@ impl Relay {
     }
 
     /// Goes on with another provider's stream of the same answer, after `paid` tokens.
-    pub(crate) fn go_on_with(&mut self, source: Source, read: Vec<Value>, paid: Usage) {
+    pub(crate) fn go_on_with(&mut self, source: Source, read: Vec<Chunk>, paid: Usage) {
         (self.source, self.read, self.handed_over) = (source, read, Progress::default());
         self.continuation.begin(paid);
     }

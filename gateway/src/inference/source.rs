@@ -1,9 +1,9 @@
 //! A provider's stream as it comes: cut into events, parsed and metered. What it may send is bounded in every way.
 
+use crate::inference::chunk::Chunk;
 use crate::inference::meter::StreamMeter;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use serde_json::Value;
 use std::time::{Duration, Instant};
 
 /// Longest line of an event stream.
@@ -51,7 +51,7 @@ impl<B> Source<B> {
     }
 
     /// Reads the complete events in `data`, up to `[DONE]`.
-    fn parse(&mut self, data: &[u8], now: Instant, chunks: &mut Vec<Value>) -> Result<(), Ended> {
+    fn parse(&mut self, data: &[u8], now: Instant, chunks: &mut Vec<Chunk>) -> Result<(), Ended> {
         let left = self.bytes_left.checked_sub(data.len() as u64);
         self.bytes_left = left.ok_or(Ended::ProviderFailed("the provider sent more than the call's tokens can be"))?;
         self.lines.feed(data).map_err(|TooLong| Ended::ProviderFailed("the provider sent a line without end"))?;
@@ -62,12 +62,11 @@ impl<B> Source<B> {
                 self.is_done = true;
                 return Ok(());
             }
-            let chunk: Option<Value> = serde_json::from_slice(payload).ok().filter(Value::is_object);
-            let chunk = chunk.ok_or(Ended::ProviderFailed("the provider sent a chunk that is not JSON"))?;
-            if chunk.get("error").is_some_and(|error| !error.is_null()) {
+            let (chunk, carried) = Chunk::read(payload).map_err(Ended::ProviderFailed)?;
+            if carried.is_error() {
                 return Err(Ended::ProviderFailed("the provider reported an error in its stream"));
             }
-            self.meter.observe(&chunk, now);
+            self.meter.observe(&carried, now);
             if self.meter.text_bytes() > self.text_bytes_max {
                 return Err(Ended::ProviderFailed("the provider sent more than the call's tokens can be"));
             }
@@ -82,7 +81,7 @@ impl Source {
     pub(crate) async fn read(
         &mut self,
         stalled: tokio::time::Instant,
-        chunks: &mut Vec<Value>,
+        chunks: &mut Vec<Chunk>,
     ) -> Result<Instant, Ended> {
         let frame = match tokio::time::timeout_at(stalled, self.body.frame()).await {
             Err(_) => return Err(Ended::ProviderFailed("the provider's stream stalled")),
@@ -166,7 +165,7 @@ mod tests {
         Source::new((), StreamMeter::new(Instant::now(), counting), output_max)
     }
 
-    fn parse(source: &mut Source<()>, data: &[u8]) -> Result<Vec<Value>, Ended> {
+    fn parse(source: &mut Source<()>, data: &[u8]) -> Result<Vec<Chunk>, Ended> {
         let mut chunks = Vec::new();
         source.parse(data, Instant::now(), &mut chunks).map(|()| chunks)
     }

@@ -7,6 +7,7 @@
 use crate::app::App;
 use crate::auth::Presence;
 use crate::error::ApiError;
+use crate::inference::chunk::Chunk;
 use crate::inference::continuation::Continuation;
 use crate::inference::contract::{Bought, Durable};
 use crate::inference::meter::{Counting, StreamMeter, Usage};
@@ -23,7 +24,6 @@ use axum::http::{HeaderValue, Response, header};
 use axum::response::IntoResponse;
 use gollem_engine::{AccountId, Amount, Outcome};
 use gollem_projections::words::{account_name, credits};
-use serde_json::Value;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -162,7 +162,7 @@ fn promised(call: &Call, bought: &Bought) -> Option<Duration> {
 /// A provider's stream, up to its first token.
 struct Opened {
     source: Source,
-    read: Vec<Value>,
+    read: Vec<Chunk>,
     sent: Instant,
     first_byte: Instant,
 }
@@ -179,9 +179,7 @@ async fn open(call: Arc<Call>, bought: Bought, body: Bytes) -> Result<Opened, Un
     while !source.meter.has_begun() && !source.is_done {
         first_byte = source.read(starts, &mut read).await.map_err(undelivered)?;
     }
-    let answers =
-        |chunk: &Value| chunk.get("choices").and_then(Value::as_array).is_some_and(|choices| !choices.is_empty());
-    if !source.meter.has_begun() && !read.iter().any(answers) {
+    if !source.meter.has_begun() && !read.iter().any(Chunk::answers) {
         return Err(failed(UpstreamError("the provider's stream says nothing")));
     }
     Ok(Opened { source, read, sent, first_byte })

@@ -23,6 +23,7 @@ pub(crate) use errors::{in_its_words, is_told_in_anthropic_s_words};
 
 use crate::api::parse;
 use crate::error::ApiError;
+use crate::inference::chunk::Chunk;
 use crate::inference::limits::Limits;
 use crate::inference::meter::Usage;
 use axum::http::StatusCode;
@@ -238,14 +239,11 @@ impl Stream {
     ///
     /// # Errors
     /// What is wrong with the provider's stream, in words for the caller.
-    pub(crate) fn chunk(&mut self, chunk: Value, out: &mut Vec<u8>) -> Result<(), &'static str> {
+    pub(crate) fn chunk(&mut self, chunk: &Chunk, out: &mut Vec<u8>) -> Result<(), &'static str> {
         match self {
-            Stream::Passed(stream) => {
-                stream.chunk(chunk, out);
-                Ok(())
-            }
-            Stream::Responses(stream) => stream.chunk(&chunk, out),
-            Stream::Messages(stream) => stream.chunk(&chunk, out),
+            Stream::Passed(stream) => stream.chunk(chunk, out),
+            Stream::Responses(stream) => stream.chunk(&chunk.value()?, out),
+            Stream::Messages(stream) => stream.chunk(&chunk.value()?, out),
         }
     }
 

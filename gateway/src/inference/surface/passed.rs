@@ -2,6 +2,7 @@
 //! stream it is told when the caller asked for it, after the settlement.
 
 use super::{Fields, Reply, Settled, write_data};
+use crate::inference::chunk::Chunk;
 use serde_json::Value;
 
 /// What the answer needs of the question.
@@ -50,25 +51,22 @@ impl Stream {
         Stream { include_usage, last: Fields::new(), told: None }
     }
 
-    pub(super) fn chunk(&mut self, mut chunk: Value, out: &mut Vec<u8>) {
-        if let Some(fields) = chunk.as_object_mut() {
-            let told = fields.shift_remove("usage").filter(Value::is_object);
-            if self.include_usage {
-                if self.last.is_empty() {
-                    let kept = ["id", "object", "created", "model", "system_fingerprint"];
-                    let kept = kept.into_iter().filter_map(|name| Some((name.to_owned(), fields.get(name)?.clone())));
-                    self.last = kept.collect();
-                }
-                fields.insert("usage".into(), Value::Null);
-            }
-            let alone = fields.get("choices").and_then(Value::as_array).is_some_and(Vec::is_empty);
-            let usage_only = alone && told.is_some();
-            self.told = told.or(self.told.take());
-            if usage_only {
-                return;
-            }
+    pub(super) fn chunk(&mut self, chunk: &Chunk, out: &mut Vec<u8>) -> Result<(), &'static str> {
+        if self.include_usage && self.last.is_empty() {
+            let first = chunk.value()?;
+            let kept = ["id", "object", "created", "model", "system_fingerprint"];
+            let kept = kept.into_iter().filter_map(|name| Some((name.to_owned(), first.get(name)?.clone())));
+            self.last = kept.collect();
         }
-        write_data(out, &chunk);
+        if let Some(told) = chunk.usage() {
+            self.told = Some(told.clone());
+        }
+        if !chunk.is_usage_alone() {
+            out.extend_from_slice(b"data: ");
+            chunk.write(self.include_usage, out)?;
+            out.extend_from_slice(b"\n\n");
+        }
+        Ok(())
     }
 
     pub(super) fn end(&mut self, settled: &Settled<'_>, out: &mut Vec<u8>) {
@@ -114,7 +112,9 @@ mod tests {
         for chunks in [vec![content.clone()], vec![content.clone(), alone], vec![with_usage]] {
             for include_usage in [false, true] {
                 let (mut stream, mut out) = (Stream::new(include_usage), Vec::new());
-                chunks.iter().for_each(|chunk| stream.chunk(chunk.clone(), &mut out));
+                for chunk in &chunks {
+                    stream.chunk(&Chunk::of(chunk), &mut out).unwrap();
+                }
                 stream.end(&SETTLED, &mut out);
                 let mut told: Vec<Value> = events(&out).into_iter().map(|(_, data)| data).collect();
                 assert_eq!(told.pop(), Some("[DONE]".into()));

@@ -24,7 +24,8 @@ impl Stream {
     }
 
     pub(in super::super) fn chunk(&mut self, chunk: &Value, out: &mut Vec<u8>) -> Result<(), &'static str> {
-        self.begin(Usage::from_json(chunk).unwrap_or_default(), out);
+        let told = chunk.get("usage").and_then(Usage::from_json);
+        self.begin(told.unwrap_or_default(), out);
         for piece in pieces(chunk) {
             self.add(&piece, out)?;
         }
@@ -101,6 +102,7 @@ mod tests {
     use super::super::super::{Stream as AnyStream, Surface};
     use super::*;
     use crate::error::ApiError;
+    use crate::inference::chunk::Chunk;
 
     fn stream() -> AnyStream {
         let body = br#"{"model":"m","max_tokens":9,"stream":true,"messages":[{"role":"user","content":"hi"}]}"#;
@@ -128,7 +130,7 @@ mod tests {
             call(1, Some("t2"), Some("g"), "{}"),
             delta(json!({}), Some("tool_calls")),
         ] {
-            stream.chunk(chunk, &mut out).unwrap();
+            stream.chunk(&Chunk::of(&chunk), &mut out).unwrap();
         }
         assert!(!String::from_utf8_lossy(&out).contains("message_delta"), "the end comes after settlement");
         stream.end(&SETTLED, &mut out);
@@ -181,7 +183,7 @@ mod tests {
     #[test]
     fn a_stream_that_breaks_off_ends_with_anthropic_s_error() {
         let (mut stream, mut out) = (stream(), Vec::new());
-        stream.chunk(delta(json!({ "content": "half" }), None), &mut out).unwrap();
+        stream.chunk(&Chunk::of(&delta(json!({ "content": "half" }), None)), &mut out).unwrap();
         out.clear();
         stream.fail(&ApiError::provider_failed("it stalled"), &mut out);
         let told = events(&out);

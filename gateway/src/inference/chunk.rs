@@ -1,0 +1,367 @@
+//! What a provider's answer, or a chunk of its stream, carries. It is read without building its tree, and a chunk that
+//! passes through untouched is never taken apart: a stream is mostly chunks.
+
+use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+use std::borrow::Cow;
+use std::fmt;
+
+/// What the meter looks at, in an answer or a chunk; what is in other fields nobody asked for. A shape that no client could
+/// read is an error.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Carried<'a> {
+    #[serde(borrow, default)]
+    choices: Option<Vec<Choice<'a>>>,
+    #[serde(default)]
+    usage: Told,
+    #[serde(default)]
+    error: Option<IgnoredAny>,
+}
+
+/// What a chunk says of the usage.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) enum Told {
+    #[default]
+    Absent,
+    Null,
+    /// Whatever it is.
+    Usage(Value),
+}
+
+#[derive(Debug, Deserialize)]
+struct Choice<'a> {
+    #[serde(borrow, default)]
+    text: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    delta: Option<Said<'a>>,
+    #[serde(borrow, default)]
+    message: Option<Said<'a>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Said<'a> {
+    #[serde(borrow, default)]
+    content: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    reasoning_content: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    reasoning: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    refusal: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    tool_calls: Option<Vec<ToolCall<'a>>>,
+    #[serde(borrow, default)]
+    function_call: Option<Function<'a>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct ToolCall<'a> {
+    #[serde(borrow, default)]
+    function: Option<Function<'a>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Function<'a> {
+    #[serde(borrow, default)]
+    name: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    arguments: Option<Text<'a>>,
+}
+
+/// A text, or the texts of its parts together; empty for anything else.
+#[derive(Debug, Default)]
+struct Text<'a>(Cow<'a, str>);
+
+/// A part of a text.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Part<'a> {
+    Text {
+        #[serde(borrow)]
+        text: Text<'a>,
+    },
+    Other(IgnoredAny),
+}
+
+impl Carried<'_> {
+    /// Of a whole answer; none if it is not shaped like one.
+    pub(crate) fn of(answer: &Value) -> Option<Carried<'_>> {
+        Carried::deserialize(answer).ok().filter(|_| answer.is_object())
+    }
+
+    /// The provider tells an error in it.
+    pub(crate) fn is_error(&self) -> bool {
+        self.error.is_some()
+    }
+
+    /// Choices in it; none if it does not speak of any.
+    pub(crate) fn choices(&self) -> Option<usize> {
+        self.choices.as_ref().map(Vec::len)
+    }
+
+    /// What the provider tells of its usage.
+    pub(crate) fn usage(&self) -> Option<&Value> {
+        match &self.usage {
+            Told::Usage(usage) => Some(usage),
+            Told::Absent | Told::Null => None,
+        }
+    }
+
+    /// Every generated text of it; returns how many tool calls begin in it.
+    pub(crate) fn visit_text(&self, visit: &mut impl FnMut(&str)) -> u64 {
+        let mut calls = 0;
+        for choice in self.choices.iter().flatten() {
+            let mut visit_some = |text: &Option<Text<'_>>| text.iter().for_each(|text| visit(&text.0));
+            visit_some(&choice.text);
+            let Some(said) = choice.delta.as_ref().or(choice.message.as_ref()) else { continue };
+            for text in [&said.content, &said.reasoning_content, &said.reasoning, &said.refusal] {
+                visit_some(text);
+            }
+            let called = said.tool_calls.iter().flatten().filter_map(|call| call.function.as_ref());
+            for function in called.chain(&said.function_call) {
+                calls += u64::from(function.name.is_some());
+                visit_some(&function.name);
+                visit_some(&function.arguments);
+            }
+        }
+        calls
+    }
+}
+
+impl<'de> Deserialize<'de> for Told {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Told, D::Error> {
+        Ok(match Value::deserialize(deserializer)? {
+            Value::Null => Told::Null,
+            usage => Told::Usage(usage),
+        })
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Text<'a>, D::Error> {
+        deserializer.deserialize_any(TextVisitor)
+    }
+}
+
+struct TextVisitor;
+
+impl<'de> Visitor<'de> for TextVisitor {
+    type Value = Text<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a text")
+    }
+
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Text<'de>, E> {
+        Ok(Text(Cow::Borrowed(text)))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Text<'de>, E> {
+        Ok(Text(Cow::Owned(text.to_owned())))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<Text<'de>, A::Error> {
+        let mut whole = String::new();
+        while let Some(part) = parts.next_element()? {
+            if let Part::Text { text } = part {
+                whole.push_str(&text.0);
+            }
+        }
+        Ok(Text(Cow::Owned(whole)))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Text<'de>, A::Error> {
+        while fields.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Text::default())
+    }
+
+    fn visit_unit<E>(self) -> Result<Text<'de>, E> {
+        Ok(Text::default())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Text<'de>, E> {
+        Ok(Text::default())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Text<'de>, E> {
+        Ok(Text::default())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Text<'de>, E> {
+        Ok(Text::default())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Text<'de>, E> {
+        Ok(Text::default())
+    }
+}
+
+/// A chunk of a stream as its provider sent it.
+#[derive(Clone, Debug)]
+pub(crate) struct Chunk {
+    /// One JSON object on one line.
+    json: String,
+    usage: Told,
+    /// Choices in it; none if it does not speak of any.
+    choices: Option<usize>,
+}
+
+/// What a caller is told whose provider sent something else.
+const NO_CHUNK: &str = "the provider sent a chunk that is not JSON";
+
+impl Chunk {
+    /// Reads a line; also says what it carries.
+    ///
+    /// # Errors
+    /// What is wrong with it, in words for the caller.
+    pub(crate) fn read(line: &[u8]) -> Result<(Chunk, Carried<'_>), &'static str> {
+        let json = std::str::from_utf8(line).ok().filter(|json| json.starts_with('{')).ok_or(NO_CHUNK)?;
+        let carried: Carried<'_> = serde_json::from_str(json).map_err(|_| NO_CHUNK)?;
+        let chunk = Chunk { json: json.to_owned(), usage: carried.usage.clone(), choices: carried.choices() };
+        Ok((chunk, carried))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn of(value: &Value) -> Chunk {
+        Chunk::read(value.to_string().as_bytes()).unwrap().0
+    }
+
+    /// Its tree.
+    ///
+    /// # Errors
+    /// As [`Chunk::read`]: it can be nested too deeply for a tree.
+    pub(crate) fn value(&self) -> Result<Value, &'static str> {
+        serde_json::from_str(&self.json).map_err(|_| NO_CHUNK)
+    }
+
+    /// The same with something changed.
+    ///
+    /// # Errors
+    /// As [`Chunk::value`].
+    pub(crate) fn changed(&self, change: impl FnOnce(&mut Value)) -> Result<Chunk, &'static str> {
+        let mut value = self.value()?;
+        change(&mut value);
+        Chunk::read(value.to_string().as_bytes()).map(|(chunk, _)| chunk)
+    }
+
+    /// Whether it carries any choice.
+    pub(crate) fn answers(&self) -> bool {
+        self.choices > Some(0)
+    }
+
+    /// The usage that it tells, if it tells any.
+    pub(crate) fn usage(&self) -> Option<&Value> {
+        match &self.usage {
+            Told::Usage(usage) => Some(usage).filter(|usage| usage.is_object()),
+            Told::Absent | Told::Null => None,
+        }
+    }
+
+    /// It tells the usage and nothing else.
+    pub(crate) fn is_usage_alone(&self) -> bool {
+        self.choices == Some(0) && self.usage().is_some()
+    }
+
+    /// Writes it with null for a usage, or without any.
+    ///
+    /// # Errors
+    /// As [`Chunk::value`].
+    pub(crate) fn write(&self, null_usage: bool, out: &mut Vec<u8>) -> Result<(), &'static str> {
+        const NULL_USAGE: &str = ",\"usage\":null";
+        // A carriage return between two fields would end the line for its reader.
+        let one_line = !self.json.contains('\r');
+        let parts = match &self.usage {
+            _ if !one_line => None,
+            Told::Absent if !null_usage => Some([self.json.as_str(), "", ""]),
+            // An object that speaks of choices is not empty.
+            Told::Absent if self.choices.is_some() => self.json.strip_suffix('}').map(|start| [start, NULL_USAGE, "}"]),
+            Told::Null if null_usage => Some([self.json.as_str(), "", ""]),
+            // No text can contain this: its quotes would have backslashes.
+            Told::Null => self.json.split_once(NULL_USAGE).map(|(start, rest)| [start, rest, ""]),
+            Told::Absent | Told::Usage(_) => None,
+        };
+        if let Some(parts) = parts {
+            parts.iter().for_each(|part| out.extend_from_slice(part.as_bytes()));
+            return Ok(());
+        }
+        let mut value = self.value()?;
+        if let Some(fields) = value.as_object_mut() {
+            fields.shift_remove("usage");
+            if null_usage {
+                fields.insert("usage".into(), Value::Null);
+            }
+        }
+        out.extend_from_slice(value.to_string().as_bytes());
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// The texts of an answer and its tool calls.
+    fn text_of(answer: &Value) -> (String, u64) {
+        let json = answer.to_string();
+        let read = |carried: Carried<'_>| {
+            let mut text = String::new();
+            let calls = carried.visit_text(&mut |part| text.push_str(part));
+            (text, calls)
+        };
+        let (as_tree, as_text) = (read(Carried::of(answer).unwrap()), read(Chunk::read(json.as_bytes()).unwrap().1));
+        assert_eq!(as_tree, as_text);
+        as_text
+    }
+
+    #[test]
+    fn every_text_is_found_in_whatever_shape_it_comes_and_nothing_else() {
+        let delta = |delta: Value| text_of(&json!({ "choices": [{ "delta": delta }] }));
+        assert_eq!(delta(json!({ "role": "assistant", "content": "a\n\"ß", "padding": "x" })), ("a\n\"ß".into(), 0));
+        assert_eq!(delta(json!({ "content": null, "reasoning": "r", "refusal": "no" })), ("rno".into(), 0));
+        let parts = json!([{ "type": "text", "text": "a" }, { "type": "image", "url": "u" }, "odd", { "text": "b" }]);
+        assert_eq!(delta(json!({ "content": parts })), ("ab".into(), 0));
+        assert_eq!(delta(json!({ "content": { "text": "a" }, "reasoning_content": 1 })), (String::new(), 0));
+        let calls = json!([{ "index": 0, "function": { "name": "f", "arguments": "{}" } }, { "function": { "arguments": "}" } }]);
+        assert_eq!(delta(json!({ "tool_calls": calls })), ("f{}}".into(), 1));
+        assert_eq!(delta(json!({ "function_call": { "name": "g" } })), ("g".into(), 1));
+        let whole = json!({ "choices": [{ "text": "a" }, { "message": { "content": "b" } }, {}], "usage": {} });
+        assert_eq!(text_of(&whole), ("ab".into(), 0));
+        assert_eq!(text_of(&json!({ "choices": null })), (String::new(), 0));
+    }
+
+    #[test]
+    fn what_no_client_could_read_is_no_chunk() {
+        for line in ["", "{", "[]", "[[],null,null]", "\"x\"", r#"{"choices":{}}"#, r#"{"choices":[1]}"#, r#"{"a":1}x"#]
+        {
+            assert!(Chunk::read(line.as_bytes()).is_err(), "{line}");
+        }
+        assert!(Chunk::read(b"{\"a\":\"\xff\"}").is_err());
+        assert!(Chunk::read(br#"{"error":{"message":"x"}}"#).unwrap().1.is_error());
+        assert!(!Chunk::read(br#"{"error":null}"#).unwrap().1.is_error());
+    }
+
+    #[test]
+    fn a_chunk_passes_as_it_is_but_for_its_usage() {
+        let written = |json: &str, null_usage: bool| {
+            let mut out = Vec::new();
+            Chunk::read(json.as_bytes()).unwrap().0.write(null_usage, &mut out).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        let as_it_is = r#"{"id": "a", "n": 1e400, "choices":[{"delta":{"content":",\"usage\":null"}}]}"#;
+        assert_eq!(written(as_it_is, false), as_it_is);
+        let with_null = format!("{},\"usage\":null}}", as_it_is.strip_suffix('}').unwrap());
+        assert_eq!(written(as_it_is, true), with_null);
+        assert_eq!(written(&with_null, true), with_null);
+        assert_eq!(written(&with_null, false), as_it_is);
+        for json in
+            [r#"{"usage" : null,"choices":[]}"#, r#"{"choices":[],"usage":{"a":1}}"#, "{\"usage\":3,\r\"choices\":[]}"]
+        {
+            assert_eq!(written(json, false), r#"{"choices":[]}"#);
+            let read: Value = serde_json::from_str(&written(json, true)).unwrap();
+            assert_eq!(read, json!({ "choices": [], "usage": null }));
+        }
+        assert_eq!((written("{}", false), written("{}", true)), ("{}".into(), r#"{"usage":null}"#.into()));
+    }
+}
