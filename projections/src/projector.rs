@@ -15,6 +15,9 @@ use std::time::Duration;
 /// How long nothing must arrive before the projector suspects that the newest batch was dropped.
 const QUIET: Duration = Duration::from_millis(100);
 
+/// How long inputs gather while nobody waits for them: a write of many costs little more than a write of one.
+const REST: Duration = Duration::from_millis(2);
+
 /// The running thread.
 #[derive(Debug)]
 pub struct Projector {
@@ -72,6 +75,9 @@ fn run(
     while projection.turn(QUIET)? == Turn::GoesOn {
         keeper.reached(projection.watermark());
         keeper.set_gaps(projection.gaps());
+        if !projection.inputs.has_plenty() {
+            keeper.rest(REST);
+        }
     }
     Ok(())
 }

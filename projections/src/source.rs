@@ -129,6 +129,11 @@ impl<S: Storage> Inputs<S> {
         self.behind || !self.feed.is_empty()
     }
 
+    /// Whether there is as much as one turn gives.
+    pub(crate) fn has_plenty(&self) -> bool {
+        self.behind || self.feed.len() >= BATCHES_AT_ONCE
+    }
+
     /// Gives what comes after input `position` next.
     pub fn seek(&mut self, position: u64) {
         (self.position, self.behind, self.reading) = (position, true, None);

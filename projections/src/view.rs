@@ -2,9 +2,10 @@
 //! something is wrong.
 
 use crate::store::{StoreError, Views};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread::Thread;
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 /// The views for queries, with the position they reflect.
@@ -22,6 +23,19 @@ struct State {
     dropped: AtomicU64,
     stopped: AtomicBool,
     catching_up: AtomicBool,
+    /// Who waits for a position.
+    waiting: AtomicUsize,
+    /// The keeper's thread, where it rests between two writes.
+    resting: OnceLock<Thread>,
+}
+
+/// Somebody who waits for a position.
+struct Waiting<'a>(&'a State);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl View {
@@ -32,6 +46,12 @@ impl View {
 
     /// Waits until the views reflect input `seq`, at most for `patience`. False when they still do not.
     pub async fn reached(&self, seq: u64, patience: Duration) -> bool {
+        if self.watermark() >= seq {
+            return true;
+        }
+        self.state.waiting.fetch_add(1, Ordering::SeqCst);
+        let _waiting = Waiting(&self.state);
+        self.state.resting.get().inspect(|keeper| keeper.unpark());
         let mut watermark = self.watermark.clone();
         let waited = tokio::time::timeout(patience, watermark.wait_for(|at| *at >= seq)).await;
         matches!(waited, Ok(Ok(_)))
@@ -77,6 +97,18 @@ impl Keeper {
     /// The views were written up to here.
     pub(crate) fn reached(&self, watermark: u64) {
         self.watermark.send_if_modified(|at| std::mem::replace(at, watermark) != watermark);
+    }
+
+    /// Leaves inputs some time to gather, so that they are written together, unless somebody waits for one of them. Always of
+    /// the same thread.
+    pub(crate) fn rest(&self, time: Duration) {
+        self.state.resting.get_or_init(std::thread::current);
+        let until = Instant::now() + time;
+        while self.state.waiting.load(Ordering::SeqCst) == 0
+            && let Some(left) = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
+        {
+            std::thread::park_timeout(left);
+        }
     }
 
     pub(crate) fn set_gaps(&self, gaps: u64) {

@@ -3,7 +3,7 @@
 use crate::inference::chunk::Chunk;
 use crate::inference::meter::StreamMeter;
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
+use hyper::body::{Body, Bytes, Incoming};
 use std::time::{Duration, Instant};
 
 /// Longest line of an event stream.
@@ -76,7 +76,7 @@ impl<B> Source<B> {
     }
 }
 
-impl Source {
+impl<B: Body<Data = Bytes> + Unpin> Source<B> {
     /// Reads some more; says when it was there.
     pub(crate) async fn read(
         &mut self,
@@ -95,7 +95,9 @@ impl Source {
         }
         Ok(received)
     }
+}
 
+impl Source {
     /// Lets go of a stream. One that is done is read to the end of its body, so that its connection serves the next call; of
     /// any other the connection closes, which tells the provider to stop.
     pub(crate) fn leave(self) {
@@ -159,6 +161,9 @@ impl Lines {
 mod tests {
     use super::*;
     use crate::inference::meter::Counting;
+    use futures_util::{StreamExt, stream};
+    use http_body_util::StreamBody;
+    use hyper::body::Frame;
 
     fn source(output_max: u64) -> Source<()> {
         let counting = Counting { tokenizer: None, input_bound: 100, output_max, choices: 1 };
@@ -168,6 +173,29 @@ mod tests {
     fn parse(source: &mut Source<()>, data: &[u8]) -> Result<Vec<Chunk>, Ended> {
         let mut chunks = Vec::new();
         source.parse(data, Instant::now(), &mut chunks).map(|()| chunks)
+    }
+
+    /// The next read of a stream that sends these and then nothing more, but does not end.
+    async fn read_of(pieces: &'static [&'static str], reads: usize) -> Result<(), Ended> {
+        let frames =
+            pieces.iter().map(|piece| Ok::<_, std::io::Error>(Frame::data(Bytes::from_static(piece.as_bytes()))));
+        let body = StreamBody::new(stream::iter(frames).chain(stream::pending()));
+        let Source { meter, .. } = source(10);
+        let mut source = Source::new(body, meter, 10);
+        let stalled = tokio::time::Instant::now() + Duration::from_secs(120);
+        for _ in 0..reads {
+            source.read(stalled, &mut Vec::new()).await?;
+        }
+        Ok(())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_that_stalls_in_its_middle_is_a_failure_of_the_provider() {
+        const PIECES: &[&str] = &["data: {\"choices\":[]}\n", "data: {\"choi"];
+        assert!(read_of(PIECES, 2).await.is_ok());
+        let began = tokio::time::Instant::now();
+        let Err(Ended::ProviderFailed(why)) = read_of(PIECES, 3).await else { panic!("it did not stall") };
+        assert_eq!((why, began.elapsed()), ("the provider's stream stalled", Duration::from_secs(120)));
     }
 
     const STREAM: &str = ": hello\n\ndata: {\"choices\":[{\"delta\":{\"content\":\"a\"}}],\"usage\":{\"prompt_tokens\":3,\

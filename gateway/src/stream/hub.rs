@@ -3,7 +3,7 @@
 
 use crate::app::App;
 use crate::error::ApiError;
-use crate::stream::limits::{POSITION_PATIENCE, READER_COST, REST_MAX, REST_MIN, SocketLimits};
+use crate::stream::limits::{POSITION_PATIENCE, READER_COST, REST_MAX, REST_MIN, SocketLimits, UNHEARD_REST};
 use crate::stream::market::{Market, Start};
 use crate::stream::presence::Presence;
 use crate::stream::private::Found;
@@ -106,6 +106,10 @@ impl Hub {
             reached.send_if_modified(|at| std::mem::replace(at, position) != position);
             self.gaps.store(inputs.gaps(), Ordering::Relaxed);
             match turn {
+                // A socket that opens meanwhile waits that long at the most before its first snapshot.
+                Ok(Turn::GoesOn) if self.sockets.count() == 0 && !inputs.is_behind() => {
+                    std::thread::park_timeout(UNHEARD_REST);
+                }
                 // Who has fallen behind gathers enough as it is.
                 Ok(Turn::GoesOn) if inputs.has_more() => {}
                 Ok(Turn::GoesOn) => rest(woken),

@@ -51,6 +51,9 @@ pub(super) const REST_MIN: Duration = Duration::from_micros(250);
 /// The longest that updates are gathered for the readers' sake.
 pub(super) const REST_MAX: Duration = Duration::from_millis(10);
 
+/// How long inputs gather while no socket is open: nobody is told anything.
+pub(super) const UNHEARD_REST: Duration = Duration::from_millis(2);
+
 /// How long a subscription waits until the market data reflect what was durable when it was asked for.
 pub(super) const POSITION_PATIENCE: Duration = Duration::from_secs(2);
 /// How long a socket's end may take, its last message and the client's farewell.

@@ -12,6 +12,7 @@ use gollem_engine::{AccountId, Command};
 use gollem_gateway::ExchangeOptions;
 use gollem_provider::mock::{Mock, MockOptions};
 use gollem_sequencer::{Options, Sequencer, TimeSource, Witness};
+use hyper::Method;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -139,6 +140,32 @@ async fn beside_a_provider_that_stalls_beyond_its_promise_the_next_best_is_asked
         eventually("who broke its promise has failed", failed).await;
         scene.close().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_leaves_while_two_are_asked_pays_neither_and_both_stop() {
+    let stalled = MockOptions { stall_rate_ppm: ALWAYS, ..at_once() };
+    let scene = Scene::with(stalled.clone()).await;
+    let other = start_mock(stalled).await;
+    scene.sound.api.put("/v1/provider", &json!({ "endpoint": endpoint(&other) })).await.ok();
+    let (api, body) = (scene.buyer.api.clone(), chat(MODEL, json!({ "stream": true })).to_string());
+    let call = tokio::spawn(async move { api.open(Method::POST, "/v1/chat/completions", &[], body.into()).await });
+    eventually("both are asked", async || (other.stats().requests == 1).then_some(())).await;
+    assert!(scene.buyer.balance().await.escrow > 0, "two worst cases are set aside");
+    call.abort();
+    assert!(call.await.is_err_and(|error| error.is_cancelled()), "the client left before the first token");
+    assert_eq!(settled(&scene.buyer).await, 0);
+    for mock in [&scene.mocks[0], &other] {
+        let ended = || mock.stats().outcomes.values().map(|served| served.requests).sum::<u64>();
+        eventually("the provider is told to stop", async || (ended() == 1).then_some(())).await;
+    }
+    for provider in [&scene.failing, &scene.sound] {
+        assert_eq!(provider.balance().await.earned, 0);
+    }
+    assert_eq!(scene.failing.remaining(&scene.failing_ask).await, CAPACITY as i64);
+    // Only the one that broke its promise has failed: the other had made none.
+    eventually("it is on record", async || (scene.record().await["failed"] == 1).then_some(())).await;
+    scene.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
