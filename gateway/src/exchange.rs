@@ -272,6 +272,7 @@ impl Exchange {
         let status = sequencer.status();
         let instruments = sequencer.ingress().inspect(listed).await?;
         let symbols = instruments.iter().map(|row| row.spec.symbol).collect();
+        instruments.iter().for_each(|listed| Tokenizer::prepare(listed.spec.symbol.as_str()));
         let catalog = Catalog::new(instruments);
         let following = FollowerOptions { snapshot_every_bytes: options.snapshot_every_bytes, heads };
         let follower = Follower::start(&journal_dir, following, status.clone()).map_err(OpenError::Background)?;
@@ -315,7 +316,6 @@ impl Exchange {
             tries: Tries::default(),
         });
         tokio::spawn(note_key_uses(Arc::downgrade(&app)));
-        tokio::task::spawn_blocking(Tokenizer::warm_up);
         Ok(Exchange { app, sequencer, projector, market_data, publisher, follower, archiver, new_admin_key })
     }
 

@@ -4,7 +4,7 @@ use crate::api::{Segment, parse};
 use crate::app::App;
 use crate::catalog::Catalog;
 use crate::error::ApiError;
-use crate::inference::CONTRACT_TTL_MIN;
+use crate::inference::{CONTRACT_TTL_MIN, Tokenizer};
 use crate::money::parse_credits_per_unit;
 use axum::Json;
 use axum::body::Bytes;
@@ -112,6 +112,7 @@ pub(crate) async fn list_instrument(
         if let Event::InstrumentListed { instrument, spec } = *event {
             let row = InstrumentRow { id: instrument, spec, state: InstrumentState::Open };
             app.catalog.add(row.clone());
+            Tokenizer::prepare(row.spec.symbol.as_str());
             return Ok((StatusCode::CREATED, Json(instrument_json(&row))));
         }
     }

@@ -44,10 +44,11 @@ impl Tokenizer {
         tokenizer.count(text) as u64
     }
 
-    /// Makes the vocabularies ready, which takes a moment that no call should wait for.
-    pub(crate) fn warm_up() {
-        for tokenizer in [Tokenizer::O200k, Tokenizer::Cl100k] {
-            tokenizer.count("ready");
+    /// Makes the vocabulary of a model that is listed ready, if it has one: that takes a moment that no call should wait for,
+    /// and 50 MB.
+    pub(crate) fn prepare(model: &str) {
+        if let Some(tokenizer) = Tokenizer::of_model(model) {
+            tokio::task::spawn_blocking(move || tokenizer.count("ready"));
         }
     }
 }

@@ -87,7 +87,11 @@ impl Disk {
     /// Turns the power on again. Nobody may have a file open.
     pub(super) fn power_on(&mut self, kept: Kept) -> Checked<()> {
         if let Some(session) = self.session.take() {
-            session.umount_and_join().map_err(doing("unmounting"))?;
+            match session.umount_and_join() {
+                // The session may learn of the unmounting as the end of its connection.
+                Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
+                ended => ended.map_err(doing("unmounting"))?,
+            }
         }
         self.shared.image().power_on(kept);
         self.session = Some(session(&self.shared, self.mount.path()).map_err(doing("mounting again"))?);
