@@ -1,11 +1,14 @@
 //! What a provider's answer, or a chunk of its stream, carries. It is read without building its tree, and a chunk that
 //! passes through untouched is never taken apart: a stream is mostly chunks.
 
+use crate::inference::meter::Usage;
 use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
+use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::Range;
 
 /// What the meter looks at, in an answer or a chunk; what is in other fields nobody asked for. A shape that no client could
 /// read is an error.
@@ -13,20 +16,15 @@ use std::fmt;
 pub(crate) struct Carried<'a> {
     #[serde(borrow, default)]
     choices: Option<Vec<Choice<'a>>>,
-    #[serde(default)]
-    usage: Told,
+    /// As it is written, null included; none if it is absent.
+    #[serde(borrow, default, deserialize_with = "as_written")]
+    usage: Option<&'a RawValue>,
     #[serde(default)]
     error: Option<IgnoredAny>,
 }
 
-/// What a chunk says of the usage.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) enum Told {
-    #[default]
-    Absent,
-    Null,
-    /// Whatever it is.
-    Usage(Value),
+fn as_written<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'a RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
 }
 
 #[derive(Debug, Deserialize)]
@@ -84,10 +82,10 @@ enum Part<'a> {
     Other(IgnoredAny),
 }
 
-impl Carried<'_> {
+impl<'a> Carried<'a> {
     /// Of a whole answer; none if it is not shaped like one.
-    pub(crate) fn of(answer: &Value) -> Option<Carried<'_>> {
-        Carried::deserialize(answer).ok().filter(|_| answer.is_object())
+    pub(crate) fn of(answer: &'a [u8]) -> Option<Carried<'a>> {
+        serde_json::from_slice(answer).ok().filter(|_| answer.trim_ascii_start().starts_with(b"{"))
     }
 
     /// The provider tells an error in it.
@@ -101,11 +99,8 @@ impl Carried<'_> {
     }
 
     /// What the provider tells of its usage.
-    pub(crate) fn usage(&self) -> Option<&Value> {
-        match &self.usage {
-            Told::Usage(usage) => Some(usage),
-            Told::Absent | Told::Null => None,
-        }
+    pub(crate) fn usage(&self) -> Option<Usage> {
+        self.usage.and_then(|usage| Usage::read(usage.get()))
     }
 
     /// Every generated text of it; returns how many tool calls begin in it.
@@ -126,15 +121,6 @@ impl Carried<'_> {
             }
         }
         calls
-    }
-}
-
-impl<'de> Deserialize<'de> for Told {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Told, D::Error> {
-        Ok(match Value::deserialize(deserializer)? {
-            Value::Null => Told::Null,
-            usage => Told::Usage(usage),
-        })
     }
 }
 
@@ -202,7 +188,8 @@ impl<'de> Visitor<'de> for TextVisitor {
 pub(crate) struct Chunk {
     /// One JSON object on one line.
     json: String,
-    usage: Told,
+    /// Where in it the usage is, null or not.
+    usage: Option<Range<usize>>,
     /// Choices in it; none if it does not speak of any.
     choices: Option<usize>,
 }
@@ -218,8 +205,12 @@ impl Chunk {
     pub(crate) fn read(line: &[u8]) -> Result<(Chunk, Carried<'_>), &'static str> {
         let json = std::str::from_utf8(line).ok().filter(|json| json.starts_with('{')).ok_or(NO_CHUNK)?;
         let carried: Carried<'_> = serde_json::from_str(json).map_err(|_| NO_CHUNK)?;
-        let chunk = Chunk { json: json.to_owned(), usage: carried.usage.clone(), choices: carried.choices() };
-        Ok((chunk, carried))
+        let usage = carried.usage.map(|usage| {
+            // It is borrowed from the line.
+            let start = usage.get().as_ptr().addr() - json.as_ptr().addr();
+            start..start + usage.get().len()
+        });
+        Ok((Chunk { json: json.to_owned(), usage, choices: carried.choices() }, carried))
     }
 
     #[cfg(test)]
@@ -250,12 +241,9 @@ impl Chunk {
         self.choices > Some(0)
     }
 
-    /// The usage that it tells, if it tells any.
-    pub(crate) fn usage(&self) -> Option<&Value> {
-        match &self.usage {
-            Told::Usage(usage) => Some(usage).filter(|usage| usage.is_object()),
-            Told::Absent | Told::Null => None,
-        }
+    /// The usage that it tells, as JSON, if it tells any.
+    pub(crate) fn usage(&self) -> Option<&str> {
+        self.usage.clone().and_then(|usage| self.json.get(usage)).filter(|usage| usage.starts_with('{'))
     }
 
     /// It tells the usage and nothing else.
@@ -268,19 +256,8 @@ impl Chunk {
     /// # Errors
     /// As [`Chunk::value`].
     pub(crate) fn write(&self, null_usage: bool, out: &mut Vec<u8>) -> Result<(), &'static str> {
-        const NULL_USAGE: &str = ",\"usage\":null";
         // A carriage return between two fields would end the line for its reader.
-        let one_line = !self.json.contains('\r');
-        let parts = match &self.usage {
-            _ if !one_line => None,
-            Told::Absent if !null_usage => Some([self.json.as_str(), "", ""]),
-            // An object that speaks of choices is not empty.
-            Told::Absent if self.choices.is_some() => self.json.strip_suffix('}').map(|start| [start, NULL_USAGE, "}"]),
-            Told::Null if null_usage => Some([self.json.as_str(), "", ""]),
-            // No text can contain this: its quotes would have backslashes.
-            Told::Null => self.json.split_once(NULL_USAGE).map(|(start, rest)| [start, rest, ""]),
-            Told::Absent | Told::Usage(_) => None,
-        };
+        let parts = if self.json.contains('\r') { None } else { self.parts(null_usage) };
         if let Some(parts) = parts {
             parts.iter().for_each(|part| out.extend_from_slice(part.as_bytes()));
             return Ok(());
@@ -295,6 +272,23 @@ impl Chunk {
         out.extend_from_slice(value.to_string().as_bytes());
         Ok(())
     }
+
+    /// The pieces that make it with null for a usage, or without any; none if that takes its tree.
+    fn parts(&self, null_usage: bool) -> Option<[&str; 3]> {
+        match (self.usage.clone(), null_usage) {
+            (None, false) => Some([&self.json, "", ""]),
+            // An object that speaks of choices is not empty.
+            (None, true) => {
+                Some([self.json.strip_suffix('}').filter(|_| self.choices.is_some())?, ",\"usage\":null", "}"])
+            }
+            (Some(usage), true) => Some([self.json.get(..usage.start)?, "null", self.json.get(usage.end..)?]),
+            (Some(usage), false) => {
+                let name = self.json.get(..usage.start)?.trim_end().strip_suffix(':')?.trim_end();
+                let before = name.strip_suffix("\"usage\"")?.trim_end().strip_suffix(',')?;
+                Some([before, self.json.get(usage.end..)?, ""])
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -304,15 +298,9 @@ mod tests {
 
     /// The texts of an answer and its tool calls.
     fn text_of(answer: &Value) -> (String, u64) {
-        let json = answer.to_string();
-        let read = |carried: Carried<'_>| {
-            let mut text = String::new();
-            let calls = carried.visit_text(&mut |part| text.push_str(part));
-            (text, calls)
-        };
-        let (as_tree, as_text) = (read(Carried::of(answer).unwrap()), read(Chunk::read(json.as_bytes()).unwrap().1));
-        assert_eq!(as_tree, as_text);
-        as_text
+        let (json, mut text) = (answer.to_string(), String::new());
+        let calls = Chunk::read(json.as_bytes()).unwrap().1.visit_text(&mut |part| text.push_str(part));
+        (text, calls)
     }
 
     #[test]
@@ -355,6 +343,11 @@ mod tests {
         assert_eq!(written(as_it_is, true), with_null);
         assert_eq!(written(&with_null, true), with_null);
         assert_eq!(written(&with_null, false), as_it_is);
+        let told =
+            |usage: &str| format!(r#"{{"id":",\"usage\":{{}}","choices":[{{"usage":1}}],"usage" : {usage} ,"x":"ß"}}"#);
+        assert_eq!(written(&told(r#"{"a":{"b":"}"}}"#), true), told("null"));
+        let without = r#"{"id":",\"usage\":{}","choices":[{"usage":1}] ,"x":"ß"}"#;
+        assert_eq!(written(&told(r#"{"a":1}"#), false), without);
         for json in
             [r#"{"usage" : null,"choices":[]}"#, r#"{"choices":[],"usage":{"a":1}}"#, "{\"usage\":3,\r\"choices\":[]}"]
         {

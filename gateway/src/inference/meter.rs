@@ -10,7 +10,7 @@
 use crate::inference::chunk::Carried;
 use crate::inference::tokens::Tokenizer;
 use gollem_engine::{Quantity, TokenWeights, Tokens};
-use serde_json::Value;
+use serde::Deserialize;
 use std::time::{Duration, Instant};
 
 /// Bytes of text a token has, roughly, where a provider reports no usage.
@@ -24,15 +24,27 @@ pub(crate) struct Usage {
     pub(crate) output: u64,
 }
 
+/// A `usage` object.
+#[derive(Deserialize)]
+struct Told {
+    prompt_tokens: u64,
+    completion_tokens: u64,
+    #[serde(default)]
+    prompt_tokens_details: Option<Details>,
+}
+
+#[derive(Deserialize)]
+struct Details {
+    #[serde(default)]
+    cached_tokens: Option<u64>,
+}
+
 impl Usage {
-    /// The `usage` object of an OpenAI answer or chunk.
-    pub(crate) fn from_json(usage: &Value) -> Option<Usage> {
-        let cached = usage.pointer("/prompt_tokens_details/cached_tokens").and_then(Value::as_u64);
-        Some(Usage {
-            input: usage.get("prompt_tokens")?.as_u64()?,
-            cached: cached.unwrap_or(0),
-            output: usage.get("completion_tokens")?.as_u64()?,
-        })
+    /// The `usage` object of an OpenAI answer or chunk; none if it is not whole.
+    pub(crate) fn read(json: &str) -> Option<Usage> {
+        let told: Told = serde_json::from_str(json).ok()?;
+        let cached = told.prompt_tokens_details.and_then(|details| details.cached_tokens);
+        Some(Usage { input: told.prompt_tokens, cached: cached.unwrap_or(0), output: told.completion_tokens })
     }
 
     /// Of an answer of which this came first, and then those.
@@ -122,7 +134,7 @@ impl Counting {
         let mut text = String::new();
         let calls = answer.visit_text(&mut |part| text.push_str(part));
         let amounts = Amounts { bytes: text.len() as u64, chunks: 0, calls };
-        let (usage, overstated) = self.judge(answer.usage().and_then(Usage::from_json), amounts, &text);
+        let (usage, overstated) = self.judge(answer.usage(), amounts, &text);
         Measured { usage, overstated, first_token_ms: None, throughput_tps: None }
     }
 }
@@ -155,7 +167,7 @@ impl StreamMeter {
 
     /// Counts a chunk.
     pub(crate) fn observe(&mut self, chunk: &Carried<'_>, now: Instant) {
-        self.now.reported = chunk.usage().and_then(Usage::from_json).or(self.now.reported);
+        self.now.reported = chunk.usage().or(self.now.reported);
         let (before, keeps) = (self.now.amounts.bytes, self.counting.tokenizer.is_some());
         let calls = chunk.visit_text(&mut |part| {
             self.now.amounts.bytes += part.len() as u64;
@@ -228,28 +240,29 @@ fn millis(elapsed: Duration) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     #[test]
     fn usage_is_read_and_never_exceeds_the_contract() {
         let usage =
             json!({ "prompt_tokens": 374, "completion_tokens": 44, "prompt_tokens_details": {"cached_tokens": 4} });
-        let usage = Usage::from_json(&usage).unwrap();
+        let usage = Usage::read(&usage.to_string()).unwrap();
         assert_eq!(usage, Usage { input: 374, cached: 4, output: 44 });
         let weights = TokenWeights { input: 1_000, cached_input: 250, output: 4_000 };
         assert_eq!(usage.units(&weights, Quantity(774)), Quantity(547));
         assert_eq!(usage.units(&weights, Quantity(500)), Quantity(500), "clipped");
         let absurd = Usage { input: u64::MAX, cached: 0, output: u64::MAX };
         assert_eq!(absurd.units(&weights, Quantity(500)), Quantity(500));
-        assert_eq!(Usage::from_json(&json!(null)), None);
-        assert_eq!(Usage::from_json(&json!({ "prompt_tokens": -1, "completion_tokens": 1 })), None);
+        assert_eq!(Usage::read("null"), None);
+        assert_eq!(Usage::read(r#"{ "prompt_tokens": -1, "completion_tokens": 1 }"#), None);
     }
 
     /// No tokenizer is known; the prompt has at most 100 tokens.
     const BLIND: Counting = Counting { tokenizer: None, input_bound: 100, output_max: 1_000, choices: 1 };
 
-    fn carried(answer: &Value) -> Carried<'_> {
-        Carried::of(answer).unwrap()
+    /// What an answer carries, for as long as the tests run.
+    fn carried(answer: &Value) -> Carried<'static> {
+        Carried::of(answer.to_string().leak().as_bytes()).unwrap()
     }
 
     fn usage(input: u64, output: u64) -> Value {

@@ -43,12 +43,13 @@ pub(crate) struct Stream {
     include_usage: bool,
     /// The chunk that the usage is told in, and what the provider told; kept back until the settlement is durable.
     last: Fields,
-    told: Option<Value>,
+    /// As JSON; empty if it told none.
+    told: String,
 }
 
 impl Stream {
     pub(super) fn new(include_usage: bool) -> Stream {
-        Stream { include_usage, last: Fields::new(), told: None }
+        Stream { include_usage, last: Fields::new(), told: String::new() }
     }
 
     pub(super) fn chunk(&mut self, chunk: &Chunk, out: &mut Vec<u8>) -> Result<(), &'static str> {
@@ -59,7 +60,8 @@ impl Stream {
             self.last = kept.collect();
         }
         if let Some(told) = chunk.usage() {
-            self.told = Some(told.clone());
+            self.told.clear();
+            self.told.push_str(told);
         }
         if !chunk.is_usage_alone() {
             out.extend_from_slice(b"data: ");
@@ -73,7 +75,7 @@ impl Stream {
         if self.include_usage {
             let mut chunk = std::mem::take(&mut self.last);
             chunk.insert("choices".into(), Value::Array(Vec::new()));
-            chunk.insert("usage".into(), usage(self.told.take(), settled));
+            chunk.insert("usage".into(), usage(serde_json::from_str(&self.told).ok(), settled));
             write_data(out, &Value::Object(chunk));
         }
         out.extend_from_slice(b"data: [DONE]\n\n");
