@@ -272,7 +272,7 @@ impl Exchange {
         let status = sequencer.status();
         let instruments = sequencer.ingress().inspect(listed).await?;
         let symbols = instruments.iter().map(|row| row.spec.symbol).collect();
-        instruments.iter().for_each(|listed| Tokenizer::prepare(listed.spec.symbol.as_str()));
+        Tokenizer::prepare(instruments.iter().map(|listed| listed.spec.symbol.as_str()));
         let catalog = Catalog::new(instruments);
         let following = FollowerOptions { snapshot_every_bytes: options.snapshot_every_bytes, heads };
         let follower = Follower::start(&journal_dir, following, status.clone()).map_err(OpenError::Background)?;

@@ -130,7 +130,7 @@ impl<S: Storage> Inputs<S> {
     }
 
     /// Whether there is as much as one turn gives.
-    pub(crate) fn has_plenty(&self) -> bool {
+    pub fn has_plenty(&self) -> bool {
         self.behind || self.feed.len() >= BATCHES_AT_ONCE
     }
 

@@ -112,7 +112,7 @@ pub(crate) async fn list_instrument(
         if let Event::InstrumentListed { instrument, spec } = *event {
             let row = InstrumentRow { id: instrument, spec, state: InstrumentState::Open };
             app.catalog.add(row.clone());
-            Tokenizer::prepare(row.spec.symbol.as_str());
+            Tokenizer::prepare(std::iter::once(row.spec.symbol.as_str()));
             return Ok((StatusCode::CREATED, Json(instrument_json(&row))));
         }
     }

@@ -1,21 +1,22 @@
 //! What a provider's answer, or a chunk of its stream, carries. It is read without building its tree, and a chunk that
 //! passes through untouched is never taken apart: a stream is mostly chunks.
+//!
+//! Each level is looked into on its own, and only as far as the meter asks. So whatever a provider sends, reading it takes
+//! no more memory than a few times its length, and no recursion; and a shape that nobody expects carries nothing.
 
 use crate::inference::meter::Usage;
-use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
-use std::fmt;
 use std::ops::Range;
 
-/// What the meter looks at, in an answer or a chunk; what is in other fields nobody asked for. A shape that no client could
-/// read is an error.
+/// What the meter looks at, in an answer or a chunk; what is in other fields nobody asked for.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Carried<'a> {
     #[serde(borrow, default)]
-    choices: Option<Vec<Choice<'a>>>,
+    choices: Option<&'a RawValue>,
     /// As it is written, null included; none if it is absent.
     #[serde(borrow, default, deserialize_with = "as_written")]
     usage: Option<&'a RawValue>,
@@ -27,65 +28,77 @@ fn as_written<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Opti
     <&RawValue>::deserialize(deserializer).map(Some)
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 struct Choice<'a> {
     #[serde(borrow, default)]
-    text: Option<Text<'a>>,
+    text: Option<&'a RawValue>,
     #[serde(borrow, default)]
-    delta: Option<Said<'a>>,
+    delta: Option<&'a RawValue>,
     #[serde(borrow, default)]
-    message: Option<Said<'a>>,
+    message: Option<&'a RawValue>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 struct Said<'a> {
     #[serde(borrow, default)]
-    content: Option<Text<'a>>,
+    content: Option<&'a RawValue>,
     #[serde(borrow, default)]
-    reasoning_content: Option<Text<'a>>,
+    reasoning_content: Option<&'a RawValue>,
     #[serde(borrow, default)]
-    reasoning: Option<Text<'a>>,
+    reasoning: Option<&'a RawValue>,
     #[serde(borrow, default)]
-    refusal: Option<Text<'a>>,
+    refusal: Option<&'a RawValue>,
     #[serde(borrow, default)]
-    tool_calls: Option<Vec<ToolCall<'a>>>,
+    tool_calls: Option<&'a RawValue>,
     #[serde(borrow, default)]
-    function_call: Option<Function<'a>>,
+    function_call: Option<&'a RawValue>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 struct ToolCall<'a> {
     #[serde(borrow, default)]
-    function: Option<Function<'a>>,
+    function: Option<&'a RawValue>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 struct Function<'a> {
     #[serde(borrow, default)]
-    name: Option<Text<'a>>,
+    name: Option<&'a RawValue>,
     #[serde(borrow, default)]
-    arguments: Option<Text<'a>>,
+    arguments: Option<&'a RawValue>,
 }
-
-/// A text, or the texts of its parts together; empty for anything else.
-#[derive(Debug, Default)]
-struct Text<'a>(Cow<'a, str>);
 
 /// A part of a text.
 #[derive(Deserialize)]
-#[serde(untagged)]
-enum Part<'a> {
-    Text {
-        #[serde(borrow)]
-        text: Text<'a>,
-    },
-    Other(IgnoredAny),
+struct Part<'a> {
+    #[serde(borrow, default)]
+    text: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// The fields of an object; none of anything else.
+pub(crate) fn object<'a, T: Deserialize<'a>>(json: &'a str) -> Option<T> {
+    json.starts_with('{').then(|| serde_json::from_str(json).ok())?
+}
+
+/// The items of a list; none of anything else.
+fn list(json: Option<&RawValue>) -> impl Iterator<Item = &RawValue> {
+    let json = json.map(RawValue::get).filter(|json| json.starts_with('['));
+    let items: Option<Vec<&RawValue>> = json.and_then(|json| serde_json::from_str(json).ok());
+    items.into_iter().flatten()
+}
+
+/// A text; none of anything else.
+fn text(json: &RawValue) -> Option<Cow<'_, str>> {
+    json.get().starts_with('"').then(|| serde_json::from_str(json.get()).ok())?.map(|Text(text)| text)
 }
 
 impl<'a> Carried<'a> {
     /// Of a whole answer; none if it is not shaped like one.
     pub(crate) fn of(answer: &'a [u8]) -> Option<Carried<'a>> {
-        serde_json::from_slice(answer).ok().filter(|_| answer.trim_ascii_start().starts_with(b"{"))
+        object(std::str::from_utf8(answer).ok()?.trim_ascii())
     }
 
     /// The provider tells an error in it.
@@ -93,9 +106,15 @@ impl<'a> Carried<'a> {
         self.error.is_some()
     }
 
-    /// Choices in it; none if it does not speak of any.
-    pub(crate) fn choices(&self) -> Option<usize> {
-        self.choices.as_ref().map(Vec::len)
+    /// Whether there is a choice in it; none if it has no list of them.
+    fn has_choices(&self) -> Option<bool> {
+        let items = self.choices?.get().strip_prefix('[')?;
+        Some(!items.trim_ascii_start().starts_with(']'))
+    }
+
+    /// Whether it answers anything.
+    pub(crate) fn answers(&self) -> bool {
+        self.has_choices() == Some(true)
     }
 
     /// What the provider tells of its usage.
@@ -106,80 +125,32 @@ impl<'a> Carried<'a> {
     /// Every generated text of it; returns how many tool calls begin in it.
     pub(crate) fn visit_text(&self, visit: &mut impl FnMut(&str)) -> u64 {
         let mut calls = 0;
-        for choice in self.choices.iter().flatten() {
-            let mut visit_some = |text: &Option<Text<'_>>| text.iter().for_each(|text| visit(&text.0));
-            visit_some(&choice.text);
-            let Some(said) = choice.delta.as_ref().or(choice.message.as_ref()) else { continue };
-            for text in [&said.content, &said.reasoning_content, &said.reasoning, &said.refusal] {
-                visit_some(text);
+        for choice in list(self.choices) {
+            let Some(choice) = object::<Choice<'_>>(choice.get()) else { continue };
+            visit_parts(choice.text, visit);
+            let said = choice.delta.or(choice.message).and_then(|said| object::<Said<'_>>(said.get()));
+            let Some(said) = said else { continue };
+            for text in [said.content, said.reasoning_content, said.reasoning, said.refusal] {
+                visit_parts(text, visit);
             }
-            let called = said.tool_calls.iter().flatten().filter_map(|call| call.function.as_ref());
-            for function in called.chain(&said.function_call) {
-                calls += u64::from(function.name.is_some());
-                visit_some(&function.name);
-                visit_some(&function.arguments);
+            let called = list(said.tool_calls).filter_map(|call| object::<ToolCall<'_>>(call.get())?.function);
+            for function in called.chain(said.function_call) {
+                let Some(function) = object::<Function<'_>>(function.get()) else { continue };
+                let name = function.name.and_then(text).filter(|name| !name.is_empty());
+                calls += u64::from(name.is_some());
+                name.iter().chain(&function.arguments.and_then(text)).for_each(|text| visit(text));
             }
         }
         calls
     }
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Text<'a>, D::Error> {
-        deserializer.deserialize_any(TextVisitor)
-    }
-}
-
-struct TextVisitor;
-
-impl<'de> Visitor<'de> for TextVisitor {
-    type Value = Text<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a text")
-    }
-
-    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Text<'de>, E> {
-        Ok(Text(Cow::Borrowed(text)))
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Text<'de>, E> {
-        Ok(Text(Cow::Owned(text.to_owned())))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<Text<'de>, A::Error> {
-        let mut whole = String::new();
-        while let Some(part) = parts.next_element()? {
-            if let Part::Text { text } = part {
-                whole.push_str(&text.0);
-            }
-        }
-        Ok(Text(Cow::Owned(whole)))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Text<'de>, A::Error> {
-        while fields.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Text::default())
-    }
-
-    fn visit_unit<E>(self) -> Result<Text<'de>, E> {
-        Ok(Text::default())
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<Text<'de>, E> {
-        Ok(Text::default())
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<Text<'de>, E> {
-        Ok(Text::default())
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<Text<'de>, E> {
-        Ok(Text::default())
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<Text<'de>, E> {
-        Ok(Text::default())
+/// A text, or the texts of its parts.
+fn visit_parts(json: Option<&RawValue>, visit: &mut impl FnMut(&str)) {
+    json.and_then(text).iter().for_each(|text| visit(text));
+    for part in list(json) {
+        let part = object::<Part<'_>>(part.get()).and_then(|part| part.text).and_then(text);
+        part.iter().for_each(|text| visit(text));
     }
 }
 
@@ -190,10 +161,12 @@ pub(crate) struct Chunk {
     json: String,
     /// Where in it the usage is, null or not.
     usage: Option<Range<usize>>,
-    /// Choices in it; none if it does not speak of any.
-    choices: Option<usize>,
+    /// Whether there is a choice in it; none if it has no list of them.
+    choices: Option<bool>,
 }
 
+/// Objects and lists in each other: deeper ones many clients cannot read, nor can we (serde_json's limit).
+const DEPTH_MAX: usize = 127;
 /// What a caller is told whose provider sent something else.
 const NO_CHUNK: &str = "the provider sent a chunk that is not JSON";
 
@@ -203,14 +176,14 @@ impl Chunk {
     /// # Errors
     /// What is wrong with it, in words for the caller.
     pub(crate) fn read(line: &[u8]) -> Result<(Chunk, Carried<'_>), &'static str> {
-        let json = std::str::from_utf8(line).ok().filter(|json| json.starts_with('{')).ok_or(NO_CHUNK)?;
-        let carried: Carried<'_> = serde_json::from_str(json).map_err(|_| NO_CHUNK)?;
+        let json = std::str::from_utf8(line).ok().ok_or(NO_CHUNK)?;
+        let carried: Carried<'_> = object(json).filter(|_| depth(json) <= DEPTH_MAX).ok_or(NO_CHUNK)?;
         let usage = carried.usage.map(|usage| {
             // It is borrowed from the line.
             let start = usage.get().as_ptr().addr() - json.as_ptr().addr();
             start..start + usage.get().len()
         });
-        Ok((Chunk { json: json.to_owned(), usage, choices: carried.choices() }, carried))
+        Ok((Chunk { json: json.to_owned(), usage, choices: carried.has_choices() }, carried))
     }
 
     #[cfg(test)]
@@ -238,7 +211,7 @@ impl Chunk {
 
     /// Whether it carries any choice.
     pub(crate) fn answers(&self) -> bool {
-        self.choices > Some(0)
+        self.choices == Some(true)
     }
 
     /// The usage that it tells, as JSON, if it tells any.
@@ -248,7 +221,7 @@ impl Chunk {
 
     /// It tells the usage and nothing else.
     pub(crate) fn is_usage_alone(&self) -> bool {
-        self.choices == Some(0) && self.usage().is_some()
+        self.choices == Some(false) && self.usage().is_some()
     }
 
     /// Writes it with null for a usage, or without any.
@@ -291,6 +264,25 @@ impl Chunk {
     }
 }
 
+/// How deep objects and lists are in each other, in sound JSON.
+fn depth(json: &str) -> usize {
+    let (mut depth, mut deepest, mut in_text, mut escaped) = (0_usize, 0, false, false);
+    for byte in json.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'"' => in_text = !in_text,
+            b'{' | b'[' if !in_text => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b'}' | b']' if !in_text => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -314,6 +306,12 @@ mod tests {
         let calls = json!([{ "index": 0, "function": { "name": "f", "arguments": "{}" } }, { "function": { "arguments": "}" } }]);
         assert_eq!(delta(json!({ "tool_calls": calls })), ("f{}}".into(), 1));
         assert_eq!(delta(json!({ "function_call": { "name": "g" } })), ("g".into(), 1));
+        let nested = json!([{ "text": [{ "text": "padding" }] }, { "text": { "text": "padding" } }]);
+        assert_eq!(delta(json!({ "content": nested })), (String::new(), 0));
+        assert_eq!(delta(json!({ "tool_calls": { "function": { "name": "f" } } })), (String::new(), 0));
+        assert_eq!(delta(json!({ "tool_calls": [null, 1, { "function": { "name": 0 } }] })), (String::new(), 0));
+        assert_eq!(delta(json!(["a", "b"])), (String::new(), 0), "fields without their names");
+        assert_eq!(text_of(&json!({ "choices": [["a"], null, 1, { "text": "b" }] })), ("b".into(), 0));
         let whole = json!({ "choices": [{ "text": "a" }, { "message": { "content": "b" } }, {}], "usage": {} });
         assert_eq!(text_of(&whole), ("ab".into(), 0));
         assert_eq!(text_of(&json!({ "choices": null })), (String::new(), 0));
@@ -321,10 +319,14 @@ mod tests {
 
     #[test]
     fn what_no_client_could_read_is_no_chunk() {
-        for line in ["", "{", "[]", "[[],null,null]", "\"x\"", r#"{"choices":{}}"#, r#"{"choices":[1]}"#, r#"{"a":1}x"#]
-        {
+        for line in ["", "{", "[]", "[[],null,null]", "\"x\"", r#"{"a":1}x"#, r#"{"usage":1,"usage":2}"#] {
             assert!(Chunk::read(line.as_bytes()).is_err(), "{line}");
         }
+        let deep = |levels: usize| format!(r#"{{"a]\"[":{}{}}}"#, "[".repeat(levels), "]".repeat(levels));
+        assert!(Chunk::read(deep(126).as_bytes()).unwrap().0.value().is_ok());
+        assert!(Chunk::read(deep(127).as_bytes()).is_err());
+        // What it takes to read a line is bounded by its length, however it is nested.
+        assert!(Chunk::read(deep(400_000).as_bytes()).is_err());
         assert!(Chunk::read(b"{\"a\":\"\xff\"}").is_err());
         assert!(Chunk::read(br#"{"error":{"message":"x"}}"#).unwrap().1.is_error());
         assert!(!Chunk::read(br#"{"error":null}"#).unwrap().1.is_error());

@@ -7,10 +7,11 @@
 //! is what the tokenizer counts, else one token a chunk that carried content, or four bytes of a plain answer's; input is its
 //! bound where that came of a tokenizer, else a quarter of it.
 
-use crate::inference::chunk::Carried;
+use crate::inference::chunk::{Carried, object};
 use crate::inference::tokens::Tokenizer;
 use gollem_engine::{Quantity, TokenWeights, Tokens};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use std::time::{Duration, Instant};
 
 /// Bytes of text a token has, roughly, where a provider reports no usage.
@@ -26,24 +27,26 @@ pub(crate) struct Usage {
 
 /// A `usage` object.
 #[derive(Deserialize)]
-struct Told {
+struct Told<'a> {
     prompt_tokens: u64,
     completion_tokens: u64,
-    #[serde(default)]
-    prompt_tokens_details: Option<Details>,
+    /// Whatever is wrong in it is no reason not to take the rest.
+    #[serde(borrow, default)]
+    prompt_tokens_details: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
-struct Details {
-    #[serde(default)]
-    cached_tokens: Option<u64>,
+struct Details<'a> {
+    #[serde(borrow, default)]
+    cached_tokens: Option<&'a RawValue>,
 }
 
 impl Usage {
     /// The `usage` object of an OpenAI answer or chunk; none if it is not whole.
     pub(crate) fn read(json: &str) -> Option<Usage> {
-        let told: Told = serde_json::from_str(json).ok()?;
-        let cached = told.prompt_tokens_details.and_then(|details| details.cached_tokens);
+        let told: Told<'_> = object(json)?;
+        let details: Option<Details<'_>> = told.prompt_tokens_details.and_then(|details| object(details.get()));
+        let cached = details.and_then(|details| serde_json::from_str(details.cached_tokens?.get()).ok());
         Some(Usage { input: told.prompt_tokens, cached: cached.unwrap_or(0), output: told.completion_tokens })
     }
 
@@ -253,7 +256,9 @@ mod tests {
         assert_eq!(usage.units(&weights, Quantity(500)), Quantity(500), "clipped");
         let absurd = Usage { input: u64::MAX, cached: 0, output: u64::MAX };
         assert_eq!(absurd.units(&weights, Quantity(500)), Quantity(500));
-        assert_eq!(Usage::read("null"), None);
+        assert_eq!((Usage::read("null"), Usage::read("[11,500]")), (None, None));
+        let odd = r#"{ "prompt_tokens": 5, "completion_tokens": 1, "prompt_tokens_details": { "cached_tokens": -1 } }"#;
+        assert_eq!(Usage::read(odd), Some(Usage { input: 5, cached: 0, output: 1 }));
         assert_eq!(Usage::read(r#"{ "prompt_tokens": -1, "completion_tokens": 1 }"#), None);
     }
 

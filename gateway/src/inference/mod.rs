@@ -147,7 +147,7 @@ async fn answer(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, ApiError> {
-    let request = ChatRequest::read(surface, &body)?;
+    let request = ChatRequest::read(surface, &body, |model| app.catalog.by_symbol(model).is_some())?;
     let limits = Limits::from_headers(&headers)?.or(request.own_limits);
     let streamed = request.stream;
     let call = Call::new(&app, account, request, limits, key, arrived)?;
@@ -170,7 +170,7 @@ const LONGEST_CALL: Duration = Duration::from_secs(3_600);
 /// Whether a body is a call as it is documented.
 #[cfg(test)]
 pub(crate) fn reads(surface: Surface, body: &[u8]) -> Result<(), ApiError> {
-    ChatRequest::read(surface, &Bytes::copy_from_slice(body)).map(drop)
+    ChatRequest::read(surface, &Bytes::copy_from_slice(body), |_| false).map(drop)
 }
 
 /// What a caller is told about the deal, in headers.

@@ -73,7 +73,7 @@ async fn receive(call: Arc<Call>, bought: Bought) -> Result<Received, Undelivere
 
 /// What a body that came with a success carries, if it answers anything: some servers tell errors so.
 fn answer(body: &[u8]) -> Option<Carried<'_>> {
-    Carried::of(body).filter(|carried| !carried.is_error() && carried.choices() > Some(0))
+    Carried::of(body).filter(|carried| !carried.is_error() && carried.answers())
 }
 
 #[cfg(test)]

@@ -50,8 +50,12 @@ pub(crate) struct ChatRequest {
 }
 
 impl ChatRequest {
-    /// Reads a call that came by this API.
-    pub(crate) fn read(surface: Surface, body: &Bytes) -> Result<ChatRequest, ApiError> {
+    /// Reads a call that came by this API. Of models that are not listed no vocabulary is ready, and no token is counted.
+    pub(crate) fn read(
+        surface: Surface,
+        body: &Bytes,
+        is_listed: impl FnOnce(&str) -> bool,
+    ) -> Result<ChatRequest, ApiError> {
         let Asked { mut fields, bytes, choices, limits, reply } = surface.read(body)?;
         if surface != Surface::Completions && fields.get("messages").and_then(Value::as_array).is_none_or(Vec::is_empty)
         {
@@ -79,7 +83,7 @@ impl ChatRequest {
         let named = fields.get("model").and_then(Value::as_str).unwrap_or_default();
         let model = routing.take_suffix(named).to_owned();
         fields.insert("model".into(), model.as_str().into());
-        let tokenizer = Tokenizer::of_model(&model);
+        let tokenizer = Tokenizer::of_model(&model).filter(|_| is_listed(&model));
         let text_bytes = bytes.saturating_sub(images.bytes);
         Ok(ChatRequest {
             input_bound: text_bound(&fields, text_bytes, tokenizer).saturating_add(images.count * IMAGE_TOKENS),
@@ -185,7 +189,7 @@ mod tests {
     use gollem_engine::{Price, Symbol, TokenWeights};
 
     fn parse_text(text: &str) -> Result<ChatRequest, ApiError> {
-        ChatRequest::read(Surface::Chat, &Bytes::from(text.to_owned()))
+        ChatRequest::read(Surface::Chat, &Bytes::from(text.to_owned()), |_| true)
     }
 
     fn spec() -> InstrumentSpec {
@@ -274,7 +278,7 @@ mod tests {
         let request = parse_text(r#"{"model":"m","messages":[{}],"max_tokens":10,"n":3}"#).unwrap();
         assert_eq!(request.output_max, 30);
         let prompts = Bytes::from(r#"{"model":"m","prompt":["a","b"],"max_tokens":10,"n":3}"#);
-        assert_eq!(ChatRequest::read(Surface::Completions, &prompts).unwrap().output_max, 60);
+        assert_eq!(ChatRequest::read(Surface::Completions, &prompts, |_| true).unwrap().output_max, 60);
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! How many tokens a text has, where the model's family is known by its name: OpenAI's two vocabularies. Other families publish
 //! theirs under licences, or sizes, that do not belong in this program; a token a byte bounds all of them.
 
+use std::collections::BTreeSet;
+
 /// A tokenizer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Tokenizer {
     /// gpt-4o and everything after it, gpt-oss, the o series.
     O200k,
@@ -44,10 +46,11 @@ impl Tokenizer {
         tokenizer.count(text) as u64
     }
 
-    /// Makes the vocabulary of a model that is listed ready, if it has one: that takes a moment that no call should wait for,
-    /// and 50 MB.
-    pub(crate) fn prepare(model: &str) {
-        if let Some(tokenizer) = Tokenizer::of_model(model) {
+    /// Makes the vocabularies of listed models ready, of those that have one: that takes a moment that no call should wait
+    /// for, and 50 MB each.
+    pub(crate) fn prepare<'a>(models: impl Iterator<Item = &'a str>) {
+        let wanted: BTreeSet<Tokenizer> = models.filter_map(Tokenizer::of_model).collect();
+        for tokenizer in wanted {
             tokio::task::spawn_blocking(move || tokenizer.count("ready"));
         }
     }

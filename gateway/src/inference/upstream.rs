@@ -28,9 +28,6 @@ use tower_service::Service;
 const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a provider may take to start a stream, and to continue it.
 pub(crate) const STALL_PATIENCE: Duration = Duration::from_secs(120);
-/// How long an idle connection is kept: common servers close them after five seconds, and a request that meets the end of its
-/// connection would count as a failure of the provider.
-const IDLE_MAX: Duration = Duration::from_secs(4);
 /// Idle connections kept to one provider.
 const IDLE_PER_PROVIDER_MAX: usize = 256;
 /// What a provider may send of one stream, and of all streams of a connection, before it is read; the largest that HTTP/2 has.
@@ -83,7 +80,6 @@ impl Upstream {
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_max_idle_per_host(IDLE_PER_PROVIDER_MAX)
-            .pool_idle_timeout(IDLE_MAX)
             .timer(TokioTimer::new())
             // Each stream has little room and all together have as much as they like: who reads slowly holds up nobody else.
             .http2_initial_stream_window_size(STREAM_WINDOW_BYTES)

@@ -107,7 +107,7 @@ impl Hub {
             self.gaps.store(inputs.gaps(), Ordering::Relaxed);
             match turn {
                 // A socket that opens meanwhile waits that long at the most before its first snapshot.
-                Ok(Turn::GoesOn) if self.sockets.count() == 0 && !inputs.is_behind() => {
+                Ok(Turn::GoesOn) if self.sockets.count() == 0 && !inputs.has_plenty() => {
                     std::thread::park_timeout(UNHEARD_REST);
                 }
                 // Who has fallen behind gathers enough as it is.

@@ -24,8 +24,10 @@ impl Stream {
     }
 
     pub(in super::super) fn chunk(&mut self, chunk: &Value, out: &mut Vec<u8>) -> Result<(), &'static str> {
-        let told = chunk.get("usage").and_then(|usage| Usage::read(&usage.to_string()));
-        self.begin(told.unwrap_or_default(), out);
+        if !self.begun {
+            let told = chunk.get("usage").and_then(|usage| Usage::read(&usage.to_string()));
+            self.begin(told.unwrap_or_default(), out);
+        }
         for piece in pieces(chunk) {
             self.add(&piece, out)?;
         }
