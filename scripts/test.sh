@@ -38,6 +38,8 @@ step "the reliability scoreboard"
 cargo run --quiet -p gollem-tests --bin gollem-scoreboard 2>&1 | tee -a "$log" || status=$?
 
 grep -h 'skipped:' "$log" || true
+# Once more at the end, where it is seen first: what failed and the first words of why.
+grep -hE -A 2 '^test .* FAILED$|panicked at |^row .* FAILED: ' "$log" | cut -c 1-600 | tail -n 40 || true
 passed=$(awk '/^test result:/ { n += $4 } /^scoreboard:/ { n += $2 } END { print n + 0 }' "$log")
 failed=$(awk '/^test result:/ { n += $6 } /^scoreboard:/ { n += $4 } END { print n + 0 }' "$log")
 skipped=$(grep -c 'skipped:' "$log" || true)

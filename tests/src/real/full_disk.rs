@@ -112,11 +112,11 @@ fn open_accounts(disk: &Disk, log: &Path) -> Checked<()> {
     }
     fs::remove_file(ballast).map_err(doing("making space"))?;
     opened.push(self::opened(&open_account_named(&mut admin, opened.len())?)?);
-    follow_each_other(&server, &opened)?;
+    follow_each_other(&server, &opened).map_err(doing("with space again"))?;
     server.stop()?;
     let server = plan.start()?;
     opened.push(self::opened(&open_account_named(&mut server.admin()?, opened.len())?)?);
-    follow_each_other(&server, &opened)?;
+    follow_each_other(&server, &opened).map_err(doing("after a restart"))?;
     server.stop()?;
     fs::remove_dir_all(data).map_err(doing("making space"))
 }
@@ -137,7 +137,8 @@ fn opened(answer: &Answer) -> Checked<(String, String)> {
 fn follow_each_other(server: &Server, opened: &[(String, String)]) -> Checked<()> {
     for (number, (account, key)) in (1..).zip(opened) {
         ensure(*account == format!("acc_{number}"), || format!("account {number} is {account}"))?;
-        let balance = server.client(key)?.get("/v1/balance")?;
+        let balance = server.client(key)?.get("/v1/balance");
+        let balance = balance.map_err(doing(format!("the key of {account}, of {} opened", opened.len())))?;
         ensure(balance["account"] == account.as_str(), || format!("the key of {account} opens {balance}"))?;
     }
     Ok(())
