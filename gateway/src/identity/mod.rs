@@ -14,7 +14,7 @@ pub(crate) use people::Session;
 use crate::keys::{ApiKey, Scopes};
 use crate::limiter::Tier;
 use gollem_engine::{AccountId, KeyId};
-use sqlx::{AnyPool, Row};
+use sqlx::{AnyConnection, AnyPool, Connection, Row};
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -118,12 +118,33 @@ impl Identity {
         new: NewKey,
     ) -> Result<(), sqlx::Error> {
         let record = KeyRecord::new(Some(account), KeyId(1), key.public(), Credential::of(key), new);
-        let mut transaction = self.pool.begin().await?;
-        insert_account(&mut transaction, account, name).await?;
-        keys::insert(&mut transaction, &record).await?;
-        transaction.commit().await?;
+        let store = async |connection: &mut AnyConnection| {
+            insert_account(connection, account, name).await?;
+            keys::insert(connection, &record).await
+        };
+        self.all_or_nothing(store).await?;
         self.remember(record);
         Ok(())
+    }
+
+    /// Runs several statements, all of them or none. A connection on which they failed is closed: SQLite, when the disk is
+    /// full, ends a transaction by itself, of which sqlx knows nothing; it would make the next one on that connection a part
+    /// of the one it believes in, and that might never be committed.
+    async fn all_or_nothing(
+        &self,
+        statements: impl AsyncFnOnce(&mut AnyConnection) -> Result<(), sqlx::Error>,
+    ) -> Result<(), sqlx::Error> {
+        let mut connection = self.pool.acquire().await?;
+        let done = async {
+            let mut transaction = connection.begin().await?;
+            statements(&mut transaction).await?;
+            transaction.commit().await
+        };
+        let done = done.await;
+        if done.is_err() {
+            connection.close_on_drop();
+        }
+        done
     }
 
     /// The tier that an account was given, if it was.
@@ -170,11 +191,7 @@ impl Identity {
     }
 }
 
-async fn insert_account(
-    connection: &mut sqlx::AnyConnection,
-    account: AccountId,
-    name: &str,
-) -> Result<(), sqlx::Error> {
+async fn insert_account(connection: &mut AnyConnection, account: AccountId, name: &str) -> Result<(), sqlx::Error> {
     let insert = sqlx::query("INSERT INTO accounts (account, name, created_at) VALUES ($1, $2, $3)");
     insert.bind(i64::from(account.0)).bind(name).bind(unix_seconds()).execute(connection).await?;
     Ok(())

@@ -2,7 +2,7 @@
 
 use super::{Identity, account_in, insert_account, number, read, unix_seconds, write};
 use gollem_engine::AccountId;
-use sqlx::Row;
+use sqlx::{AnyConnection, Row};
 
 /// Sessions of one account; one more ends the oldest.
 const SESSIONS_MAX: usize = 20;
@@ -52,15 +52,17 @@ impl Identity {
         name: &str,
         password_hash: &str,
     ) -> Result<(), sqlx::Error> {
-        let mut transaction = self.pool.begin().await?;
-        insert_account(&mut transaction, account, name).await?;
-        sqlx::query("INSERT INTO people (account, password_hash, created_at) VALUES ($1, $2, $3)")
-            .bind(i64::from(account.0))
-            .bind(password_hash)
-            .bind(unix_seconds())
-            .execute(&mut *transaction)
-            .await?;
-        transaction.commit().await
+        let store = async |connection: &mut AnyConnection| {
+            insert_account(connection, account, name).await?;
+            sqlx::query("INSERT INTO people (account, password_hash, created_at) VALUES ($1, $2, $3)")
+                .bind(i64::from(account.0))
+                .bind(password_hash)
+                .bind(unix_seconds())
+                .execute(connection)
+                .await?;
+            Ok(())
+        };
+        self.all_or_nothing(store).await
     }
 
     /// The account of that name and the hash of its password, if a person has it.

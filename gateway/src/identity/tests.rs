@@ -199,6 +199,37 @@ async fn no_secret_is_stored() {
     }
 }
 
+/// A full disk makes SQLite end a transaction at one of its statements, and refuse the next one at its commit.
+#[tokio::test]
+async fn after_a_transaction_that_the_database_ended_what_is_stored_stays_stored() {
+    let database = Database::sqlite();
+    let identity = Identity::connect(&database.url).await.unwrap();
+    let pool = AnyPool::connect(&database.url).await.unwrap();
+    for statement in [
+        "CREATE TABLE refused (account INTEGER REFERENCES accounts (account) DEFERRABLE INITIALLY DEFERRED)",
+        "CREATE TRIGGER at_once BEFORE INSERT ON accounts WHEN NEW.name = 'at once' \
+         BEGIN SELECT RAISE(ROLLBACK, 'full'); END",
+        "CREATE TRIGGER at_commit AFTER INSERT ON accounts WHEN NEW.name = 'at commit' \
+         BEGIN INSERT INTO refused VALUES (0); END",
+    ] {
+        sqlx::query(statement).execute(&pool).await.unwrap();
+    }
+    pool.close().await;
+    let key = ApiKey::generate().unwrap();
+    for name in ["at once", "at commit"] {
+        let set = NewKey::unbounded("first", Scopes::READ);
+        identity.add_account(AccountId(1), name, &key, set).await.expect_err(name);
+        identity.add_person(AccountId(1), name, "hash").await.expect_err(name);
+    }
+    let key = add_alice(&identity, AccountId(1)).await;
+    identity.add_person(AccountId(2), "bob", "hash").await.unwrap();
+    identity.close().await;
+    let identity = Identity::connect(&database.url).await.unwrap();
+    assert!(identity.key(key.public()).is_some(), "the account that was stored is lost");
+    assert!(identity.person_named("bob").await.unwrap().is_some(), "the person who was stored is lost");
+    identity.close().await;
+}
+
 #[tokio::test]
 async fn a_database_that_is_down_is_told_as_an_outage_and_is_used_again_when_it_is_back() {
     let database = match Database::postgres() {
