@@ -6,7 +6,7 @@
 //! | refused, unreachable, broken off, no JSON, an error in its stream | failed, nothing paid | next best ask at once |
 //! | nothing yet, beyond the promised time and the tolerance | waits on | the next best ask is asked too |
 //! | another one was faster | failed if it was beyond its promise, else abandoned; nothing paid | |
-//! | the provider says that the request is wrong | abandoned, nothing paid | told to the caller |
+//! | the provider says that the request is wrong | abandoned, nothing paid | a second one is asked; told to the caller if that says so too |
 //! | the client leaves, its time limit passes, the exchange stops | abandoned, nothing paid | over |
 
 use crate::error::ApiError;
@@ -26,6 +26,8 @@ use tokio::time::{Instant, sleep_until};
 
 /// Providers that one call may ask.
 pub(crate) const TRIES_MAX: usize = 4;
+/// Providers whose word is taken for it that the request is wrong: one alone might refuse whatever it is asked.
+const OPINIONS: u32 = 2;
 /// However little an ask promises to take, so long nobody else is asked.
 const HEDGE_AFTER_MIN: Duration = Duration::from_millis(50);
 
@@ -66,6 +68,10 @@ struct Race<T> {
     tried: Vec<AccountId>,
     /// Nobody else can be asked.
     exhausted: bool,
+    /// Providers that called the request wrong.
+    refusals: u32,
+    /// What the caller is told if nobody delivers: the words of who called the request wrong, or else the last failure.
+    last: Option<Undelivered>,
     /// Contracts that delivered nothing, on their way back.
     settling: Vec<JoinHandle<()>>,
 }
@@ -84,11 +90,18 @@ where
     Open: Fn(Arc<Call>, Bought) -> Opening,
     Opening: Future<Output = Result<T, Undelivered>> + Send + 'static,
 {
-    let exhausted = !call.request.routing.fallbacks;
-    let (runners, running) = (Vec::new(), FuturesUnordered::new());
-    let mut race = Race { call: Arc::clone(call), runners, running, tried, exhausted: false, settling: Vec::new() };
+    let mut race = Race {
+        call: Arc::clone(call),
+        runners: Vec::new(),
+        running: FuturesUnordered::new(),
+        tried,
+        exhausted: false,
+        refusals: 0,
+        last: None,
+        settling: Vec::new(),
+    };
     race.ask_next(promised, &open).await?;
-    race.exhausted |= exhausted && call.request.routing.is_unordered();
+    race.exhausted |= !call.request.routing.fallbacks && call.request.routing.is_unordered();
     let mut gone = std::pin::pin!(gone);
     let mut cut_short = std::pin::pin!(call.app.calls.are_cut_short());
     let ended = loop {
@@ -97,19 +110,12 @@ where
             Some((place, outcome)) = race.running.next() => match outcome {
                 Ok(value) => return race.won(place, value),
                 Err(failure) => {
-                    race.failed(place, failure.outcome);
-                    if !failure.elsewhere {
-                        // Those that have not said so may have more room, or more tools.
-                        if race.running.is_empty() {
-                            break failure.error;
-                        }
-                        continue;
-                    }
+                    race.failed(place, failure);
                     let asked = !race.exhausted && race.ask_next(promised, &open).await.is_ok();
                     if asked {
                         call.app.tries.retried.fetch_add(1, Ordering::Relaxed);
                     } else if race.running.is_empty() {
-                        break race.told(failure.error);
+                        break race.told();
                     }
                 }
             },
@@ -177,9 +183,14 @@ impl<T: Send + 'static> Race<T> {
         }
     }
 
-    fn failed(&mut self, place: usize, outcome: Outcome) {
+    fn failed(&mut self, place: usize, failure: Undelivered) {
         if let Some(runner) = self.runners.get_mut(place).and_then(Option::take) {
-            self.settling.push(self.call.settle_nothing(&runner.bought, outcome));
+            self.settling.push(self.call.settle_nothing(&runner.bought, failure.outcome));
+        }
+        self.refusals += u32::from(!failure.elsewhere);
+        self.exhausted |= self.refusals >= OPINIONS;
+        if self.last.as_ref().is_none_or(|last| last.elsewhere) {
+            self.last = Some(failure);
         }
     }
 
@@ -202,14 +213,16 @@ impl<T: Send + 'static> Race<T> {
         }
     }
 
-    /// The last failure, with how many there were.
-    fn told(&self, error: ApiError) -> ApiError {
-        match self.tried.len() {
-            0 | 1 => error,
-            many => ApiError {
-                message: format!("{many} providers were asked and failed; the last: {}", error.message),
-                ..error
-            },
+    /// Why nobody delivered.
+    fn told(&mut self) -> ApiError {
+        match self.last.take() {
+            Some(Undelivered { error, elsewhere: true, .. }) if self.tried.len() > 1 => {
+                let many = self.tried.len();
+                let message = format!("{many} providers were asked and failed; the last: {}", error.message);
+                ApiError { message, ..error }
+            }
+            Some(Undelivered { error, .. }) => error,
+            None => ApiError::internal(&"a call ended and nobody had failed"),
         }
     }
 }

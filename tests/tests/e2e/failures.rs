@@ -1,5 +1,6 @@
 //! What a call does when its provider fails, and who pays. The failing provider is the cheaper one, so it is asked first.
 
+use crate::hostile::{Hostile, plain};
 use crate::streams::{Events, has_content, parse, settled};
 use crate::support::market::{
     CHAT_PROMPT_TOKENS, DOLLAR, Trader, ask, assert_buyer_adds_up, atoms, chat, credits, list_model, open_buyer,
@@ -169,13 +170,37 @@ async fn a_client_that_leaves_while_two_are_asked_pays_neither_and_both_stop() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_caller_s_fault_goes_to_nobody_else() {
+async fn a_caller_s_fault_is_confirmed_by_a_second_provider_and_goes_to_nobody_else() {
     let scene = Scene::with(at_once()).await;
-    let nonsense = json!({ "messages": [{ "role": "user", "content": 7 }] });
-    let reply = scene.buyer.chat(&chat(MODEL, nonsense)).await;
-    assert_eq!(reply.error(), (400, "refused_by_provider".into(), Some("messages".into())));
-    assert_eq!(scene.mocks[1].stats().requests, 0, "the other one would say the same");
+    let third = start_mock(at_once()).await;
+    let last = open_provider(&scene.venue.admin, "third", &endpoint(&third)).await;
+    last.place(&ask(MODEL, DEAR + 1_000, CAPACITY, json!({}))).await;
+    for (asked, streamed) in [(1, false), (2, true)] {
+        let nonsense = json!({ "messages": [{ "role": "user", "content": 7 }], "stream": streamed });
+        let reply = scene.buyer.chat(&chat(MODEL, nonsense)).await;
+        assert_eq!(reply.error(), (400, "refused_by_provider".into(), Some("messages".into())));
+        let requests = [&scene.mocks[0], &scene.mocks[1], &third].map(|mock| mock.stats().requests);
+        assert_eq!(requests, [asked, asked, 0], "two agree, the third would say the same");
+    }
     assert_eq!(settled(&scene.buyer).await, 0);
+    assert_eq!(scene.record().await["failed"], 0, "it is no failure of theirs");
+    scene.close().await;
+    third.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cheap_provider_that_calls_every_request_wrong_swallows_no_call() {
+    let refusing = Hostile::start(plain("400 Bad Request", r#"{"error":{"message":"no"}}"#)).await;
+    let scene = Scene::at(&refusing.endpoint, Vec::new()).await;
+    for streamed in [false, true] {
+        scene.check_goes_to_the_next(streamed, "called wrong").await;
+    }
+    let alone = json!({ "provider": { "allow_fallbacks": false } });
+    let reply = scene.buyer.chat(&chat(MODEL, alone)).await;
+    assert_eq!(reply.error(), (400, "refused_by_provider".into(), None));
+    scene.sound.api.put("/v1/provider", &json!({ "endpoint": "http://127.0.0.1:9/v1" })).await.ok();
+    let reply = scene.buyer.chat(&chat(MODEL, json!({}))).await;
+    assert_eq!(reply.error(), (400, "refused_by_provider".into(), None), "a second one that fails has no opinion");
     scene.close().await;
 }
 

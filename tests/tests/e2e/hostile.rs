@@ -14,13 +14,13 @@ use tokio::task::JoinHandle;
 const PRICE: i64 = 1_000;
 
 /// A server that gives every request the same bytes and closes the connection.
-struct Hostile {
-    endpoint: String,
+pub(crate) struct Hostile {
+    pub(crate) endpoint: String,
     task: JoinHandle<()>,
 }
 
 impl Hostile {
-    async fn start(answer: Vec<u8>) -> Hostile {
+    pub(crate) async fn start(answer: Vec<u8>) -> Hostile {
         let listener = listener().await;
         let endpoint = format!("http://{}/v1", listener.local_addr().unwrap());
         let answer = Arc::new(answer);
@@ -64,7 +64,7 @@ fn is_whole(request: &[u8]) -> bool {
     body.len() >= length.unwrap_or(0)
 }
 
-fn plain(status: &str, body: &str) -> Vec<u8> {
+pub(crate) fn plain(status: &str, body: &str) -> Vec<u8> {
     let length = body.len();
     format!("HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}").into()
 }
