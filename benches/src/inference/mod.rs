@@ -24,7 +24,7 @@ use crate::say;
 use anyhow::{Context, ensure};
 use load::{Call, Load, Shape, Times};
 pub(crate) use pass_through::{PassThrough, pass_through};
-use report::{Report, Run};
+use report::{Report, Run, Used};
 use rivals::Rival;
 use scene::{Market, Models, plain_calls};
 use std::path::{Path, PathBuf};
@@ -48,7 +48,8 @@ const WARM_UP_CLIENTS: usize = 8;
 ///
 /// `overhead` is what the exchange itself says that it took (`gollem_gateway_overhead_seconds` of its /metrics): it holds
 /// neither the client's nor the model's time, and counts the short warm-up in. Closed loop: each client makes its next call
-/// as soon as the last is answered. Memory is the exchange's resident set before and after the measured calls.
+/// as soon as the last is answered. Memory is the exchange's resident set before and after the measured calls, CPU the processor time of all its threads for
+/// each of them, which a noisy machine changes less than it does the times.
 ///
 /// Client, model and exchange share this machine. Needs `gollem` and `gollem-provider` of the same build: make build.
 #[derive(Debug, clap::Args)]
@@ -178,7 +179,7 @@ fn open_loop(
     say(format_args!("{rate} {} calls a second, {delay_ms} ms to the first token", shape.name()));
     let (mut ways, market) = ways(case, models, rivals, dir)?;
     warm_up(&ways, case, load)?;
-    let before = market.venue.resident_bytes()?;
+    let before = Used::by(&market)?;
     for _ in 0..options.seconds {
         for way in &mut ways {
             load.open(&way.calls, rate, rate as usize, &mut way.times);
@@ -201,7 +202,7 @@ fn closed_loop(
     say(format_args!("{} clients, {} calls, {delay_ms} ms to the first token", options.clients, shape.name()));
     let (mut ways, market) = ways(case, models, rivals, dir)?;
     warm_up(&ways, case, load)?;
-    let before = market.venue.resident_bytes()?;
+    let before = Used::by(&market)?;
     let (lasting, mut rates) = (Duration::from_secs(options.seconds.into()), Vec::new());
     for way in &mut ways {
         rates.push(load.closed(&way.calls, options.clients as usize, lasting, &mut way.times));
@@ -215,11 +216,11 @@ fn closed_loop(
 }
 
 /// Adds what is known of the exchange alone.
-fn finish(runs: &mut [Run], market: &Market, resident_before: u64, load: &Load) -> anyhow::Result<()> {
+fn finish(runs: &mut [Run], market: &Market, before: Used, load: &Load) -> anyhow::Result<()> {
     let page = load.get(&format!("http://{}/metrics", market.venue.address)).context("the exchange's metrics")?;
-    let resident = (resident_before, market.venue.resident_bytes()?);
+    let after = Used::by(market)?;
     for run in runs.iter_mut().filter(|run| run.is_gollem()) {
-        run.exchange(overhead::read(&page), resident);
+        run.exchange(overhead::read(&page), before, after);
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 use super::Case;
 use super::load::{Shape, Times};
 use super::overhead::Overhead;
+use super::scene::Market;
 use crate::output::{self, grouped, microseconds};
 use hdrhistogram::Histogram;
 use serde::Serialize;
@@ -61,6 +62,21 @@ pub(super) struct Run {
     overhead_us: Option<Overhead>,
     /// Of the exchange: its resident memory before and after.
     resident_mib: Option<(f64, f64)>,
+    /// Of the exchange: processor time for each call.
+    cpu_us: Option<f64>,
+}
+
+/// What the exchange has used so far.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Used {
+    resident_bytes: u64,
+    cpu_us: u64,
+}
+
+impl Used {
+    pub(super) fn by(market: &Market) -> anyhow::Result<Used> {
+        Ok(Used { resident_bytes: market.venue.resident_bytes()?, cpu_us: market.venue.cpu_us()? })
+    }
 }
 
 impl Run {
@@ -82,6 +98,7 @@ impl Run {
             first_added_us: Percentiles::beyond(first_us, Percentiles::of(&direct.first)),
             overhead_us: None,
             resident_mib: None,
+            cpu_us: None,
         }
     }
 
@@ -90,10 +107,14 @@ impl Run {
         (self.r#loop, self.clients, self.rate) = ("closed", Some(clients), answered_per_s);
     }
 
-    /// What is known of the exchange alone; memory in bytes, before and after.
-    pub(super) fn exchange(&mut self, overhead: Option<Overhead>, (before, after): (u64, u64)) {
-        let mib = |bytes: u64| (bytes as f64 / f64::from(1 << 20) * 10.0).round() / 10.0;
+    /// What is known of the exchange alone, and what it had used before and after the measured calls.
+    pub(super) fn exchange(&mut self, overhead: Option<Overhead>, before: Used, after: Used) {
+        let round = |value: f64| (value * 10.0).round() / 10.0;
+        let mib = |used: Used| round(used.resident_bytes as f64 / f64::from(1 << 20));
         (self.overhead_us, self.resident_mib) = (overhead, Some((mib(before), mib(after))));
+        let calls = self.samples + self.errors;
+        let cpu_us = after.cpu_us.saturating_sub(before.cpu_us);
+        self.cpu_us = (calls > 0).then(|| round(cpu_us as f64 / calls as f64));
     }
 
     pub(super) fn is_gollem(&self) -> bool {
@@ -162,7 +183,7 @@ impl Report {
         let gollem = self.runs.iter().filter(|run| run.is_gollem()).map(|run| run.samples).sum();
         writeln!(text, "{} calls through the exchange were answered", grouped(gollem)).ok();
         text += "first: to the first byte of the body; added: beyond the direct calls at the same percentile; overhead: by the \
-            exchange's own clock,\n  its warm-up included; memory: the exchange's, before and after. Client, model and all \
+            exchange's own clock,\n  its warm-up included; CPU: the exchange's for each call; memory: its own, before and after. Client, model and all \
             gateways share this machine\n";
         for note in &self.notes {
             writeln!(text, "{note}").ok();
@@ -172,7 +193,7 @@ impl Report {
 }
 
 const HEAD: &str = "  way               calls/s     p50      p99    p99.9 |  added p50      p99    p99.9 |  first p50  added | \
-    errors | overhead p50    p99   p99.9 | memory MiB";
+    errors | overhead p50    p99   p99.9 |  CPU | memory MiB";
 
 fn title(run: &Run) -> String {
     let (shape, delay_ms) = (run.shape.name(), run.delay_ms);
@@ -190,10 +211,11 @@ fn row(run: &Run) -> String {
     let own = run
         .overhead_us
         .map_or_else(String::new, |own| format!("{:>12.1} {:>6.1} {:>7.1} |", own.p50, own.p99, own.p999));
+    let cpu = run.cpu_us.map_or_else(String::new, |cpu| format!("{cpu:>5.0} |"));
     let memory = run.resident_mib.map_or_else(String::new, |(before, after)| format!(" {before} to {after}"));
     let row = format!(
         "  {:<16}{:>9} {p50:>7} {p99:>8} {p999:>8} | {:>10} {:>8} {:>8} | {first:>10} {first_added:>6} | {:>6} | \
-         {own}{memory}",
+         {own}{cpu}{memory}",
         run.kind,
         grouped(run.rate),
         added[0],
