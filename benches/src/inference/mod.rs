@@ -9,6 +9,7 @@
 //! | `rivals` | other people's gateways |
 //! | `overhead` | what the exchange itself says it took |
 //! | `report` | the figures, as a table and as JSON |
+//! | `soak` | many calls, and whether memory stays |
 //!
 //! For each rate, delay and shape of answer a new exchange is started; then all ways take turns, a second each, so that
 //! what else goes on on the machine meets all of them. Client, model, proxy and exchange are processes on this one machine.
@@ -19,6 +20,7 @@ mod pass_through;
 mod report;
 mod rivals;
 mod scene;
+mod soak;
 
 use crate::say;
 use anyhow::{Context, ensure};
@@ -76,6 +78,10 @@ pub(crate) struct Options {
     /// Measures other people's gateways too, which are installed on first use (needs Python 3, npm and the network)
     #[arg(long)]
     rivals: bool,
+    /// Instead of all this: so many calls of the closed loop through the exchange alone, and its memory after each tenth
+    #[arg(long, value_name = "CALLS", conflicts_with_all = ["rate", "seconds", "rivals"],
+        value_parser = clap::value_parser!(u64).range(1_000..))]
+    soak: Option<u64>,
     /// Existing folder on the disk of the journal; a temporary folder is made in it and removed afterwards
     #[arg(long, default_value = ".")]
     dir: PathBuf,
@@ -107,6 +113,9 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<String> {
     let dir = tempfile::Builder::new().prefix("gollem-bench-").tempdir_in(&options.dir);
     let dir = dir.with_context(|| format!("cannot make a folder in {}", options.dir.display()))?;
     let (load, mut report) = (Load::new()?, Report::default());
+    if let Some(calls) = options.soak {
+        return soak::run(calls, options, &load, dir.path());
+    }
     let installed = if options.rivals { rivals::install(&mut report.notes) } else { Vec::new() };
     for &delay_ms in &options.delay {
         let models = Models::start(delay_ms, dir.path())?;

@@ -77,6 +77,15 @@ impl Used {
     pub(super) fn by(market: &Market) -> anyhow::Result<Used> {
         Ok(Used { resident_bytes: market.venue.resident_bytes()?, cpu_us: market.venue.cpu_us()? })
     }
+
+    pub(super) fn resident_mib(self) -> f64 {
+        tenths(self.resident_bytes as f64 / f64::from(1 << 20))
+    }
+
+    /// Processor time since `before` for each of so many calls, of which there is one at least.
+    pub(super) fn cpu_us_a_call(self, before: Used, calls: u64) -> f64 {
+        tenths(self.cpu_us.saturating_sub(before.cpu_us) as f64 / calls.max(1) as f64)
+    }
 }
 
 impl Run {
@@ -109,17 +118,17 @@ impl Run {
 
     /// What is known of the exchange alone, and what it had used before and after the measured calls.
     pub(super) fn exchange(&mut self, overhead: Option<Overhead>, before: Used, after: Used) {
-        let round = |value: f64| (value * 10.0).round() / 10.0;
-        let mib = |used: Used| round(used.resident_bytes as f64 / f64::from(1 << 20));
-        (self.overhead_us, self.resident_mib) = (overhead, Some((mib(before), mib(after))));
-        let calls = self.samples + self.errors;
-        let cpu_us = after.cpu_us.saturating_sub(before.cpu_us);
-        self.cpu_us = (calls > 0).then(|| round(cpu_us as f64 / calls as f64));
+        (self.overhead_us, self.resident_mib) = (overhead, Some((before.resident_mib(), after.resident_mib())));
+        self.cpu_us = Some(after.cpu_us_a_call(before, self.samples + self.errors));
     }
 
     pub(super) fn is_gollem(&self) -> bool {
         self.kind == "gollem"
     }
+}
+
+fn tenths(value: f64) -> f64 {
+    (value * 10.0).round() / 10.0
 }
 
 /// All of them.

@@ -11,6 +11,7 @@ use crate::support::market::{
 use crate::support::random::{Random, seed};
 use crate::support::venue::{MODEL, Venue};
 use crate::support::{at_once, endpoint, eventually, start_mock};
+use gollem_gateway::ExchangeOptions;
 use gollem_provider::mock::{Fault, Mock, MockOptions, Outcome};
 use serde_json::json;
 use std::sync::Arc;
@@ -93,7 +94,9 @@ fn handed_out(mock: &Mock) -> i64 {
 async fn every_token_is_paid_once_however_providers_fail() {
     let streams = volume("CHAOS_STREAMS", 100);
     let until = Instant::now() + Duration::from_secs(volume("CHAOS_SECONDS", 5));
-    let venue = Venue::open().await;
+    // All come from one address: it may have a connection for each, and for who looks at the accounts.
+    let connections_per_address = u32::try_from(streams).unwrap() + 100;
+    let venue = Venue::open_with(|options| ExchangeOptions { connections_per_address, ..options }).await;
     list_model(&venue.admin, MODEL, json!({})).await;
     let (mut mocks, mut providers, mut buyers) = (Vec::new(), Vec::new(), Vec::new());
     for number in 0..PROVIDERS {
