@@ -252,7 +252,7 @@ impl Exchange {
         let founded = identity.keys_of(None).is_empty();
         let session_key = options.data.join("session.key");
         let gate = Gate::open(&session_key, options.trusted_proxies.clone(), founded).map_err(OpenError::Gate)?;
-        let new_admin_key = ensure_admin(&identity).await?;
+        let admin_key = first_key(&identity)?;
         let (feed, feed_reader) = Feed::new(FEED_BATCHES_MAX, FEED_BACKLOG_INPUTS_MAX);
         let (published, published_reader) = Feed::new(PUBLISHER_BATCHES_MAX, PUBLISHER_BACKLOG_INPUTS_MAX);
         let feed = if options.kafka.is_some() { feed.with(published) } else { feed };
@@ -289,6 +289,10 @@ impl Exchange {
         let socket_options = (options.sockets, options.ping_every);
         let (stream, market_data) = Hub::start(&views, told_reader, status.clone(), &journal_dir, socket_options)?;
         let projector = Projector::start(views, feed_reader, status.clone(), journal_dir)?;
+        let (upstream, traffic) = (Upstream::new(options.dev)?, Arc::new(Traffic::new()?));
+        let overhead_us = Mutex::new(Histogram::new_with_max(OVERHEAD_US_MAX, 3)?);
+        // The last that may fail: a key that was stored by a start that came to nothing would be shown to nobody.
+        let new_admin_key = store(&identity, admin_key).await?;
         let app = Arc::new(App {
             ingress: sequencer.ingress(),
             status,
@@ -304,14 +308,14 @@ impl Exchange {
             cors_origins: options.cors_origins.clone(),
             limiter: Limiter::new(options.limits),
             catalog,
-            upstream: Upstream::new(options.dev)?,
+            upstream,
             dev: options.dev,
             calls: Calls::new(),
             client_patience: options.client_patience,
             drain_patience: options.drain_patience,
-            overhead_us: Mutex::new(Histogram::new_with_max(OVERHEAD_US_MAX, 3)?),
+            overhead_us,
             stream,
-            traffic: Arc::new(Traffic::new()?),
+            traffic,
             provider_times: ProviderTimes::default(),
             tries: Tries::default(),
         });
@@ -431,26 +435,55 @@ async fn note_key_uses(app: Weak<App>) {
     }
 }
 
-/// Makes the operator's first key, or takes the one given in the environment.
-async fn ensure_admin(identity: &Identity) -> Result<Option<ApiKey>, OpenError> {
-    let add = async |key: &ApiKey, name: &str| {
-        let set = NewKey::unbounded(name, Scopes::ADMIN);
-        identity.add_key(None, key.public(), Credential::of(key), set).await
-    };
+/// A key of the operator that is not stored yet.
+enum FirstKey {
+    /// By the environment: its owner knows it.
+    Given(ApiKey),
+    Made(ApiKey),
+}
+
+/// The operator's key that is to be stored: the one that is given, if it is not known, or a first one of an exchange that has
+/// none.
+fn first_key(identity: &Identity) -> Result<Option<FirstKey>, OpenError> {
     if let Some(given) = secret("GOLLEM_ADMIN_KEY")? {
         let key = ApiKey::parse(&given).ok_or(OpenError::AdminKey)?;
-        match identity.key(key.public()) {
+        return match identity.key(key.public()) {
             Some(known)
-                if known.account.is_none() && known.has_secret(&key, unix_seconds()) && known.revoked_at.is_none() => {}
-            Some(_) => return Err(OpenError::AdminKey),
-            None => drop(add(&key, "GOLLEM_ADMIN_KEY").await?),
-        }
-        return Ok(None);
+                if known.account.is_none() && known.has_secret(&key, unix_seconds()) && known.revoked_at.is_none() =>
+            {
+                Ok(None)
+            }
+            Some(_) => Err(OpenError::AdminKey),
+            None => Ok(Some(FirstKey::Given(key))),
+        };
     }
-    if identity.has_admin() {
-        return Ok(None);
+    if identity.has_admin() { Ok(None) } else { Ok(Some(FirstKey::Made(ApiKey::generate()?))) }
+}
+
+/// Stores the operator's key, and returns it if it is to be shown.
+async fn store(identity: &Identity, key: Option<FirstKey>) -> Result<Option<ApiKey>, OpenError> {
+    let (key, name, shown) = match key {
+        None => return Ok(None),
+        Some(FirstKey::Given(key)) => (key, "GOLLEM_ADMIN_KEY", false),
+        Some(FirstKey::Made(key)) => (key, "first", true),
+    };
+    identity.add_key(None, key.public(), Credential::of(&key), NewKey::unbounded(name, Scopes::ADMIN)).await?;
+    Ok(shown.then_some(key))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_start_that_comes_to_nothing_stores_no_key_that_nobody_was_shown() {
+        let data = tempfile::tempdir().unwrap();
+        let options = ExchangeOptions::new(data.path().to_owned());
+        let inside = TreeKey { path: data.path().join("tree.key"), every: Duration::from_secs(1) };
+        let refused = Exchange::open(&ExchangeOptions { tree_key: Some(inside), ..options.clone() }).await;
+        assert!(matches!(refused, Err(OpenError::TreeKeyInside { .. })), "{refused:?}");
+        let exchange = Exchange::open(&options).await.unwrap();
+        assert!(exchange.new_admin_key().is_some(), "the first start that succeeds shows the first key");
+        exchange.close().await.unwrap();
     }
-    let key = ApiKey::generate()?;
-    add(&key, "first").await?;
-    Ok(Some(key))
 }

@@ -118,6 +118,7 @@ pub(crate) async fn set_credit_policy(
     let request: SetCreditPolicy = parse(&body)?;
     let overage_cap = parse_credits("overage_cap", &request.overage_cap)?;
     let policy = CreditPolicy { overage_cap, auto_renew: request.auto_renew };
+    check_account(&app, account).await?;
     let set = app.execute(Command::SetCreditPolicy { account, policy }).await;
     set.map_err(|error| error.renamed("limit", "overage_cap"))?;
     shown(&app, account).await
@@ -136,6 +137,11 @@ impl Unclaimed {
     fn take(&self) -> Option<AccountId> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).pop()
     }
+}
+
+/// 404 unless the account is somebody's: what is set for one of nobody's would be the next one's who gets it.
+pub(super) async fn check_account(app: &App, account: AccountId) -> Result<(), ApiError> {
+    if app.identity.has_account(account).await? { Ok(()) } else { Err(no_account()) }
 }
 
 /// An account of the engine that belongs to nobody yet.

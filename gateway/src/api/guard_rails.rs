@@ -1,5 +1,6 @@
 //! Spending windows of any account, for the operator. An account sees its own at `/v1/guardrails/spending`.
 
+use crate::api::accounts::check_account;
 use crate::api::{Segment, account_id, parse};
 use crate::app::App;
 use crate::error::ApiError;
@@ -47,6 +48,7 @@ pub(crate) async fn set(
         ApiError::invalid("minutes", format!("minutes must be one of {known}"))
     })?;
     let limit = request.limit.as_deref().map(|text| parse_credits("limit", text)).transpose()?;
+    check_account(&app, account).await?;
     app.execute(Command::SetGuardRail { account, window, limit }).await?;
     spending(&app, account).await
 }
@@ -54,6 +56,7 @@ pub(crate) async fn set(
 /// `POST /v1/admin/guardrails/{account}/reset`: what the account spent so far no longer counts; the limits stay.
 pub(crate) async fn reset(State(app): State<Arc<App>>, Segment(account): Segment) -> Result<Json<Value>, ApiError> {
     let account = account_id(&account)?;
+    check_account(&app, account).await?;
     app.execute(Command::ResetGuardRails { account }).await?;
     spending(&app, account).await
 }

@@ -251,7 +251,11 @@ pub(crate) async fn rotate(
         (false, Some(_)) => return Err(ApiError::invalid("public_key", "this key has a secret and no public_key")),
     };
     let until = unix_seconds() + i64::from(overlap_s);
-    let rotated = app.identity.rotate_key(&record.public, credential, until).await?.ok_or_else(no_key)?;
+    let rotated = app.identity.rotate_key(&record.public, record.credential, credential, until).await?;
+    let rotated = rotated.ok_or_else(|| {
+        let message = "this key was replaced or revoked in the meantime: look at it again";
+        ApiError::new(StatusCode::CONFLICT, "invalid_request_error", "key_changed", message)
+    })?;
     let mut body = shown(&rotated);
     if !signs {
         body["api_key"] = renewed.reveal().into();
@@ -350,10 +354,11 @@ async fn governed(app: &App, presented: &Presented, owner: Owner, key: &str) -> 
 /// Keys are managed with a credential that lasts: one that was replaced, and is good for a while yet, would last for ever.
 fn check_credential(app: &App, presented: &Presented) -> Result<(), ApiError> {
     let Presented::Key(own) = presented else { return Ok(()) };
-    if app.identity.key(&own.public).is_some_and(|record| record.credential == own.credential) {
+    let lasts = |record: Arc<KeyRecord>| record.credential == own.credential && record.revoked_at.is_none();
+    if app.identity.key(&own.public).is_some_and(lasts) {
         return Ok(());
     }
-    let message = "this key's credential was replaced: manage keys with the new one";
+    let message = "this key's credential was replaced or revoked: manage keys with one that is good";
     Err(ApiError::new(StatusCode::FORBIDDEN, "invalid_request_error", "beyond_own_key", message))
 }
 

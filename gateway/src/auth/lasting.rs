@@ -1,10 +1,10 @@
 //! Who speaks over a connection that lasts. The credential is proven once; whether it is still good is looked at again
 //! before everything that is done in its name.
 
-use super::{Presented, address_of_parts, check, check_scopes, claim, payer_of, prove, signed, unauthorized, usable};
+use super::{Presented, address_of_parts, check, claim, payer_of, prove, signed, still_good};
 use crate::app::App;
 use crate::error::ApiError;
-use crate::identity::{Caller, unix_seconds};
+use crate::identity::Caller;
 use crate::keys::Scopes;
 use crate::route::Route;
 use axum::http::request::Parts;
@@ -53,23 +53,7 @@ impl Lasting {
     /// # Errors
     /// 401 when the credential is no longer good, 403 without the scope.
     pub(crate) fn caller(&self, app: &App, scopes: Scopes) -> Result<Caller, ApiError> {
-        let now = unix_seconds();
-        match &self.presented {
-            Presented::Key(shown) => {
-                let record = app.identity.key(&shown.public);
-                let same = record.filter(|record| record.credentials(now).any(|good| good == shown.credential));
-                let gone = || unauthorized("invalid_api_key", "this API key is no longer good");
-                let record = same.ok_or_else(gone)?;
-                usable(&record, scopes, self.address, now)?;
-            }
-            Presented::Session(session) => {
-                let open = app.identity.session(&session.hash).is_some_and(|session| session.expires_at > now);
-                if !open {
-                    return Err(unauthorized("session_over", "this session is over: log in again"));
-                }
-                check_scopes(self.presented.caller().scopes, scopes)?;
-            }
-        }
+        still_good(app, &self.presented, scopes, self.address)?;
         Ok(self.presented.caller())
     }
 

@@ -212,7 +212,8 @@ pub(crate) async fn discard(body: Body) {
     }
 }
 
-/// Whose the request says it is. A secret and a session's token are checked here, a signature when the body is there.
+/// Whose the request says it is. A secret and a session's token are checked here, so that a stranger's body is not read; a
+/// signature when the body is there.
 fn claim(app: &App, headers: &HeaderMap, scopes: Scopes, address: IpAddr) -> Result<Claim, ApiError> {
     if let Some(prefix) = headers.get(signed::KEY) {
         let public = prefix.to_str().ok().and_then(ApiKey::public_in);
@@ -256,14 +257,40 @@ fn prove(
     body: &[u8],
     (scopes, address): (Scopes, IpAddr),
 ) -> Result<Presented, ApiError> {
+    // The body may have taken its time, in which a key was revoked or a session ended: all is looked at as it is now.
     match claim {
-        Claim::Proven(presented) => Ok(presented),
+        Claim::Proven(presented) => {
+            still_good(app, &presented, scopes, address)?;
+            Ok(presented)
+        }
         Claim::Signed(signed) => {
             let credential = signed.verify(parts, body, unix_ms())?;
-            usable(&signed.record, scopes, address, unix_seconds())?;
+            let presented = Presented::Key(KeyRecord::shown_by(Arc::clone(&signed.record), credential));
+            still_good(app, &presented, scopes, address)?;
             // The last: whose key opens nothing takes up no room.
             signed.once(&app.gate.seen, unix_ms())?;
-            Ok(Presented::Key(KeyRecord::shown_by(signed.record, credential)))
+            Ok(presented)
+        }
+    }
+}
+
+/// Whether what was shown a while ago may still be used, from there, for this.
+fn still_good(app: &App, presented: &Presented, scopes: Scopes, address: IpAddr) -> Result<(), ApiError> {
+    let now = unix_seconds();
+    match presented {
+        Presented::Key(shown) => {
+            let record = app.identity.key(&shown.public);
+            let same = record.filter(|record| record.credentials(now).any(|good| good == shown.credential));
+            let gone = || unauthorized("invalid_api_key", "this API key is no longer good");
+            let record = same.ok_or_else(gone)?;
+            usable(&record, scopes, address, now)
+        }
+        Presented::Session(session) => {
+            let open = app.identity.session(&session.hash).is_some_and(|session| session.expires_at > now);
+            if !open {
+                return Err(unauthorized("session_over", "this session is over: log in again"));
+            }
+            check_scopes(presented.caller().scopes, scopes)
         }
     }
 }

@@ -43,22 +43,25 @@ impl fmt::Debug for Tokens {
     }
 }
 
+/// Makes a key under another name first: one that was not written whole is in nobody's way.
+fn make_key(file: &Path) -> io::Result<()> {
+    let mut key = [0_u8; 32];
+    getrandom::fill(&mut key)?;
+    let unfinished = file.with_extension("new");
+    let mut made = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
+    made.write_all(&key)?;
+    made.sync_all()?;
+    std::fs::rename(unfinished, file)
+}
+
 impl Tokens {
     /// Signs with the key in `file`, which is made when missing.
     ///
     /// # Errors
     /// When the file cannot be read or made, or holds something else.
     pub(crate) fn load_or_create(file: &Path) -> io::Result<Tokens> {
-        let mut options = OpenOptions::new();
-        match options.write(true).create_new(true).mode(0o600).open(file) {
-            Ok(mut made) => {
-                let mut key = [0_u8; 32];
-                getrandom::fill(&mut key)?;
-                made.write_all(&key)?;
-                made.sync_all()?;
-            }
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error),
+        if !file.try_exists()? {
+            make_key(file)?;
         }
         let mut key = Vec::with_capacity(32);
         File::open(file)?.take(33).read_to_end(&mut key)?;

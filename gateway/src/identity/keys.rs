@@ -225,15 +225,18 @@ impl Identity {
         Ok(self.remember(record))
     }
 
-    /// Gives a key another credential; the one before is good until `until`, in Unix seconds.
+    /// Gives a key another credential in the place of `known`, which is good until `until`, in Unix seconds. `None` when it has
+    /// another one by now, or was revoked: of two who replace one credential, the second would lock the first out.
     pub(crate) async fn rotate_key(
         &self,
         public: &str,
+        known: Credential,
         credential: Credential,
         until: i64,
     ) -> Result<Option<Arc<KeyRecord>>, sqlx::Error> {
         let _writing = self.writing.lock().await;
-        let Some(record) = self.key(public) else { return Ok(None) };
+        let unchanged = |record: &Arc<KeyRecord>| record.credential == known && record.revoked_at.is_none();
+        let Some(record) = self.key(public).filter(unchanged) else { return Ok(None) };
         let ((_, new), (_, old)) = (credential.parts(), record.credential.parts());
         let update = "UPDATE api_keys SET secret_hash = $1, former = $2, former_until = $3 WHERE public = $4";
         let update = sqlx::query(update).bind(new.as_slice()).bind(old.as_slice()).bind(until).bind(public);

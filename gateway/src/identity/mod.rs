@@ -39,7 +39,8 @@ pub struct Identity {
     sessions: RwLock<HashMap<[u8; 32], Session>>,
     tiers: RwLock<HashMap<AccountId, Tier>>,
     endpoints: RwLock<HashMap<AccountId, Arc<str>>>,
-    /// Held while a key is written, so that each gets the next number and no change is lost.
+    /// Held while what is kept in memory, too, is written, so that both see changes in one order, and each key gets the next
+    /// number.
     writing: tokio::sync::Mutex<()>,
 }
 
@@ -154,6 +155,7 @@ impl Identity {
 
     /// Gives an account a tier; false when there is no such account.
     pub(crate) async fn set_tier(&self, account: AccountId, tier: Tier) -> Result<bool, sqlx::Error> {
+        let _writing = self.writing.lock().await;
         let update = sqlx::query("UPDATE accounts SET tier = $1 WHERE account = $2");
         let done = update.bind(tier.name()).bind(i64::from(account.0)).execute(&self.pool).await?;
         let known = done.rows_affected() > 0;
@@ -173,6 +175,7 @@ impl Identity {
     /// # Errors
     /// When the database refuses.
     pub async fn set_endpoint(&self, provider: AccountId, endpoint: &str) -> Result<(), sqlx::Error> {
+        let _writing = self.writing.lock().await;
         sqlx::query("UPDATE accounts SET endpoint = $1 WHERE account = $2")
             .bind(endpoint)
             .bind(i64::from(provider.0))

@@ -124,7 +124,10 @@ async fn a_rotated_secret_is_good_until_its_overlap_ends_and_a_revoked_key_never
         let old = add_alice(&identity, AccountId(1)).await;
         let new = ApiKey::renewed(old.public()).unwrap();
         let until = unix_seconds() + 100;
-        identity.rotate_key(old.public(), Credential::of(&new), until).await.unwrap().unwrap();
+        identity.rotate_key(old.public(), Credential::of(&old), Credential::of(&new), until).await.unwrap().unwrap();
+        let thief = ApiKey::renewed(old.public()).unwrap();
+        let second = identity.rotate_key(old.public(), Credential::of(&old), Credential::of(&thief), until).await;
+        assert!(second.unwrap().is_none(), "what was replaced replaces nothing");
         identity.close().await;
         let identity = Identity::connect(&database.url).await.unwrap();
         let record = identity.key(old.public()).unwrap();
@@ -132,6 +135,8 @@ async fn a_rotated_secret_is_good_until_its_overlap_ends_and_a_revoked_key_never
         assert!(!record.has_secret(&old, until), "the overlap is over");
         assert!(!record.has_secret(&ApiKey::renewed(old.public()).unwrap(), 0), "a stranger with the public part");
         identity.revoke_key(old.public()).await.unwrap();
+        let late = identity.rotate_key(old.public(), Credential::of(&new), Credential::of(&thief), until).await;
+        assert!(late.unwrap().is_none(), "a revoked key gets no new secret");
         identity.close().await;
         let identity = Identity::connect(&database.url).await.unwrap();
         assert!(identity.key(old.public()).unwrap().revoked_at.is_some());

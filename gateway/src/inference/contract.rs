@@ -53,7 +53,7 @@ enum NoDeal {
 }
 
 /// The longest a call may take.
-const CALL_PATIENCE: Duration = Duration::from_secs(600);
+pub(crate) const CALL_PATIENCE: Duration = Duration::from_secs(600);
 /// What is left of a contract for its settlement, whatever the disk and the queue do.
 const SETTLE_MARGIN: Duration = Duration::from_secs(120);
 /// The shortest life of a contract that leaves a call all its time.

@@ -52,7 +52,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::Response;
 use axum::routing::{MethodRouter, post};
 use calls::CallPermit;
-use contract::Bought;
+use contract::{Bought, CALL_PATIENCE};
 use gollem_engine::{ClientOrderId, Quantity};
 use gollem_projections::InstrumentRow;
 use gollem_projections::words::{account_name, digest};
@@ -102,12 +102,13 @@ impl Call {
         let worst_case = request.worst_case(&instrument.spec)?;
         let tier = app.limiter.tier(app.identity.tier(account.id));
         let concurrent = tier.allowed().map_or(u32::MAX, |allowed| allowed.concurrent);
-        let permit = app.calls.admit(account.id, concurrent, request.forwarded.len())?;
+        let permit = app.calls.admit(account.id, concurrent, request.held_bytes)?;
         let most = request.input_bound.saturating_add(request.output_max);
         let tokens = app.limiter.take_tokens(account.id, tier, most)?;
         let client_id = key.0.map(|key| ClientOrderId(digest(b"gollem call", &key)));
         let app = Arc::clone(app);
-        let over_at = tokio::time::Instant::from_std(arrived) + limits.time_limit.unwrap_or(LONGEST_CALL);
+        let longest = if request.stream { CALL_PATIENCE } else { LONGEST_CALL };
+        let over_at = tokio::time::Instant::from_std(arrived) + limits.time_limit.unwrap_or(longest).min(longest);
         Ok(Arc::new(Call {
             app,
             account,
@@ -164,7 +165,8 @@ async fn answer(
     Ok(response)
 }
 
-/// The longest that a call may run that names no limit; its contract ends it before.
+/// The longest that a plain call may run, with all the providers that it is made to. A stream ends with its first contract's
+/// time, which is then the caller's own limit and no failure of a provider that has more to say.
 const LONGEST_CALL: Duration = Duration::from_secs(3_600);
 
 /// Whether a body is a call as it is documented.

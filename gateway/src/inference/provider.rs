@@ -59,7 +59,7 @@ impl Call {
         if status == StatusCode::OK {
             return Ok(Asked { body: answer.into_body(), sent: written.unwrap_or(asked_at), first_byte });
         }
-        let body = read_all(answer.into_body(), self.request.output_max, starts).await.map_err(failed)?;
+        let body = read_all(answer.into_body(), 0, 0, starts).await.map_err(failed)?;
         Err(refusal(status, &body))
     }
 }

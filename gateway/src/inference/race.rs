@@ -114,7 +114,7 @@ where
                     let asked = !race.exhausted && race.ask_next(promised, &open).await.is_ok();
                     if asked {
                         call.app.tries.retried.fetch_add(1, Ordering::Relaxed);
-                    } else if race.running.is_empty() {
+                    } else if race.running.is_empty() || race.refusals >= OPINIONS {
                         break race.told();
                     }
                 }

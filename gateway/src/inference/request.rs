@@ -37,6 +37,8 @@ pub(crate) struct ChatRequest {
     pub(crate) output_max: u64,
     /// What the provider gets.
     pub(crate) forwarded: Bytes,
+    /// Bytes that are held for it: of what came or of what goes, whichever has more.
+    pub(crate) held_bytes: usize,
     /// What its body limits, where no header does.
     pub(crate) own_limits: Limits,
     /// How it is answered.
@@ -85,16 +87,19 @@ impl ChatRequest {
         fields.insert("model".into(), model.as_str().into());
         let tokenizer = Tokenizer::of_model(&model).filter(|_| is_listed(&model));
         let text_bytes = bytes.saturating_sub(images.bytes);
+        let input_bound = text_bound(&fields, text_bytes, tokenizer).saturating_add(images.count * IMAGE_TOKENS);
+        // Written anew even when nothing changed: of a field given twice, the provider must see what was read here.
+        let forwarded = Bytes::from(Value::Object(fields).to_string());
         Ok(ChatRequest {
-            input_bound: text_bound(&fields, text_bytes, tokenizer).saturating_add(images.count * IMAGE_TOKENS),
+            input_bound,
             model,
             stream,
             tokenizer,
             choices,
             routing,
             output_max: output_max.unwrap_or(OUTPUT_TOKENS_DEFAULT).saturating_mul(choices),
-            // Written anew even when nothing changed: of a field given twice, the provider must see what was read here.
-            forwarded: Bytes::from(Value::Object(fields).to_string()),
+            held_bytes: body.len().max(forwarded.len()),
+            forwarded,
             own_limits: limits,
             reply,
         })

@@ -19,6 +19,8 @@ const FIELD: &str = "provider";
 pub(crate) struct Routing {
     /// Tried first, in this order.
     order: Vec<AccountId>,
+    /// The caller named an order, of whom it may be that none is known here.
+    ordered: bool,
     /// Nobody else is tried.
     only: Option<Vec<AccountId>>,
     ignore: Vec<AccountId>,
@@ -37,6 +39,7 @@ impl Default for Routing {
     fn default() -> Routing {
         Routing {
             order: Vec::new(),
+            ordered: false,
             only: None,
             ignore: Vec::new(),
             fallbacks: true,
@@ -127,6 +130,7 @@ impl Routing {
             |names: Option<Vec<String>>| names.unwrap_or_default().iter().filter_map(|name| account(name)).collect();
         Ok(Routing {
             only: wire.only.map(|only| bounded("only", named(Some(only)))).transpose()?,
+            ordered: wire.order.as_ref().is_some_and(|order| !order.is_empty()),
             order: bounded("order", named(wire.order))?,
             ignore: bounded("ignore", named(wire.ignore))?,
             fallbacks: wire.allow_fallbacks.unwrap_or(true),
@@ -195,7 +199,7 @@ impl Routing {
         };
         let first = self.order.iter().filter(|provider| may(provider));
         let mut choices: Vec<_> = first.map(|provider| Some(Providers::Only(vec![*provider]))).collect();
-        if !self.order.is_empty() && !self.fallbacks {
+        if self.ordered && !self.fallbacks {
             return choices;
         }
         let rest = match &self.only {
@@ -219,7 +223,7 @@ impl Routing {
 
     /// Whether the caller named no order of providers to be tried.
     pub(crate) fn is_unordered(&self) -> bool {
-        self.order.is_empty()
+        !self.ordered
     }
 
     /// 503: the caller's own list leaves nobody.
@@ -338,6 +342,10 @@ mod tests {
         assert_eq!(choices(order, &[5]), [only(&[4]), except(&[5])]);
         let strict = json!({ "order": ["acc_5", "acc_4"], "allow_fallbacks": false });
         assert_eq!(choices(strict, &[]), [only(&[5]), only(&[4])]);
+        let unknown = json!({ "order": ["together"], "allow_fallbacks": false });
+        assert_eq!(choices(unknown.clone(), &[]), [], "whom nobody here knows is not everybody");
+        assert!(!take(unknown).unwrap().is_unordered());
+        assert_eq!(choices(json!({ "order": [], "allow_fallbacks": false }), &[]), [None]);
         let within = json!({ "only": ["acc_4", "acc_6"], "order": ["acc_5", "acc_4"] });
         assert_eq!(choices(within.clone(), &[]), [only(&[4]), only(&[4, 6])]);
         assert_eq!(choices(within, &[4, 6]), []);

@@ -43,10 +43,11 @@ pub(crate) struct Source<B = Incoming> {
 }
 
 impl<B> Source<B> {
-    /// A stream of at most `output_max` tokens.
-    pub(crate) fn new(body: B, meter: StreamMeter, output_max: u64) -> Source<B> {
+    /// A stream of at most `output_max` tokens that answers a request of so many bytes, which it may repeat.
+    pub(crate) fn new(body: B, meter: StreamMeter, asked: usize, output_max: u64) -> Source<B> {
         let bytes_left = STREAM_FRAME_BYTES.saturating_add(output_max.saturating_mul(STREAM_BYTES_PER_TOKEN));
         let text_bytes_max = TEXT_FRAME_BYTES.saturating_add(output_max.saturating_mul(TEXT_BYTES_PER_TOKEN));
+        let text_bytes_max = text_bytes_max.saturating_add(asked as u64);
         Source { body, meter, lines: Lines::default(), bytes_left, text_bytes_max, is_done: false }
     }
 
@@ -167,7 +168,7 @@ mod tests {
 
     fn source(output_max: u64) -> Source<()> {
         let counting = Counting { tokenizer: None, input_bound: 100, output_max, choices: 1 };
-        Source::new((), StreamMeter::new(Instant::now(), counting), output_max)
+        Source::new((), StreamMeter::new(Instant::now(), counting), 0, output_max)
     }
 
     fn parse(source: &mut Source<()>, data: &[u8]) -> Result<Vec<Chunk>, Ended> {
@@ -181,7 +182,7 @@ mod tests {
             pieces.iter().map(|piece| Ok::<_, std::io::Error>(Frame::data(Bytes::from_static(piece.as_bytes()))));
         let body = StreamBody::new(stream::iter(frames).chain(stream::pending()));
         let Source { meter, .. } = source(10);
-        let mut source = Source::new(body, meter, 10);
+        let mut source = Source::new(body, meter, 0, 10);
         let stalled = tokio::time::Instant::now() + Duration::from_secs(120);
         for _ in 0..reads {
             source.read(stalled, &mut Vec::new()).await?;
@@ -201,6 +202,20 @@ mod tests {
     const STREAM: &str = ": hello\n\ndata: {\"choices\":[{\"delta\":{\"content\":\"a\"}}],\"usage\":{\"prompt_tokens\":3,\
         \"completion_tokens\":1}}\r\n\r\ndata: {\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":2}}\n\n\
         data: [DONE]\n\ndata: {\"choices\":[]}\n\n";
+
+    #[test]
+    fn a_stream_may_repeat_its_request_and_no_more() {
+        let text = |count: u64| format!("data: {{\"choices\":[{{\"text\":\"{}\"}}]}}\n", "x".repeat(count as usize));
+        let most = TEXT_FRAME_BYTES + TEXT_BYTES_PER_TOKEN;
+        for (asked, count, fits) in [(0, most, true), (0, most + 1, false), (500, most + 500, true)] {
+            let meter = StreamMeter::new(
+                Instant::now(),
+                Counting { tokenizer: None, input_bound: 9, output_max: 1, choices: 1 },
+            );
+            let parsed = parse(&mut Source::new((), meter, asked, 1), text(count).as_bytes());
+            assert_eq!(parsed.is_ok(), fits, "{asked} {count}");
+        }
+    }
 
     #[test]
     fn a_stream_cut_anywhere_has_the_same_chunks() {

@@ -154,6 +154,9 @@ async fn go_on_elsewhere(call: &Arc<Call>, stream: &mut Streaming, chunks: &Chun
     true
 }
 
+/// Chunks without a token that are kept until the first comes. One read has no more than fit into its few kilobytes.
+const CHUNKS_BEFORE_TEXT_MAX: usize = 1_000;
+
 /// What an ask promises to take to its first token, with the tolerance on top.
 fn promised(call: &Call, bought: &Bought) -> Option<Duration> {
     (bought.latency_ms > 0).then(|| call.with_tolerance(bought.latency_ms.into()))
@@ -175,9 +178,13 @@ async fn open(call: Arc<Call>, bought: Bought, body: Bytes) -> Result<Opened, Un
     let Asked { body, sent, mut first_byte } = call.ask(&bought, body, starts).await?;
     let counting = call.request.counting();
     let meter = StreamMeter::new(sent, Counting { input_bound: counting.input_bound + more, ..counting });
-    let (mut source, mut read) = (Source::new(body, meter, call.request.output_max), Vec::new());
+    let (asked, output_max) = (call.request.forwarded.len(), call.request.output_max);
+    let (mut source, mut read) = (Source::new(body, meter, asked, output_max), Vec::new());
     while !source.meter.has_begun() && !source.is_done {
         first_byte = source.read(starts, &mut read).await.map_err(undelivered)?;
+        if read.len() > CHUNKS_BEFORE_TEXT_MAX {
+            return Err(failed(UpstreamError("the provider's stream says nothing, at length")));
+        }
     }
     if !source.meter.has_begun() && !read.iter().any(Chunk::answers) {
         return Err(failed(UpstreamError("the provider's stream says nothing")));

@@ -6,6 +6,8 @@ use crate::support::market::{Trader, ask, bid, list_model, open_account, open_bu
 use crate::support::venue::{MODEL, Venue};
 use serde_json::{Value, json};
 use std::time::{SystemTime, UNIX_EPOCH};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 fn now_us() -> i64 {
     i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros()).unwrap()
@@ -323,5 +325,48 @@ async fn a_secret_that_was_replaced_manages_no_keys_while_it_is_still_good() {
     assert_eq!(code(&renewed).await, None);
     renewed.post("/v1/keys/key_1/rotate", &json!({ "overlap_s": 0 })).await.ok();
     assert_eq!(code(&owner.api).await, Some((401, "invalid_api_key".into())), "the one before the last is over");
+    venue.close().await;
+}
+
+/// The head of a request comes, then its key is revoked or its session ends, then its body.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_ends_while_a_body_is_on_its_way_opens_nothing_any_more() {
+    let venue = Venue::open().await;
+    let owner = owner(&venue).await;
+    let (robot, made) = make(&owner.api, json!({ "name": "robot", "scopes": ["read", "trade"] })).await;
+    let registered = Api::new(venue.admin.base(), None)
+        .post("/api/v1/auth/register", &json!({ "name": "ann", "password": "correct horse battery" }))
+        .await
+        .ok();
+    let person = owner.api.with_key(registered["token"].as_str());
+    let body = json!({ "name": "lasting", "scopes": ["read"] }).to_string();
+    let mut held = Vec::new();
+    for api in [&robot, &person] {
+        let address = api.base().strip_prefix("http://").unwrap();
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let head = format!(
+            "POST /v1/keys HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\ncontent-length: {}\r\nexpect: 100-continue\r\n\r\n",
+            api.key(),
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        // The server asks for the body once it has looked at the head.
+        let mut asked = [0; 25];
+        stream.read_exact(&mut asked).await.unwrap();
+        assert_eq!(&asked, b"HTTP/1.1 100 Continue\r\n\r\n");
+        held.push(stream);
+    }
+    owner.api.delete(&format!("/v1/keys/{}", made["id"].as_str().unwrap())).await.ok();
+    person.send(hyper::Method::POST, "/api/v1/auth/logout", &[], bytes::Bytes::new()).await.ok();
+    for (mut stream, code) in held.into_iter().zip(["api_key_revoked", "session_over"]) {
+        stream.write_all(body.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        while !String::from_utf8_lossy(&answer).contains(code) {
+            let read = stream.read_buf(&mut answer).await.unwrap();
+            assert!(read > 0, "{}", String::from_utf8_lossy(&answer));
+        }
+        assert!(answer.starts_with(b"HTTP/1.1 401 "), "{}", String::from_utf8_lossy(&answer));
+    }
+    assert_eq!(owner.api.get("/v1/keys").await.ok()["keys"].as_array().unwrap().len(), 2, "no third key was made");
     venue.close().await;
 }

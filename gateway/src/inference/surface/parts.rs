@@ -119,6 +119,9 @@ pub(super) fn reasoning_tokens(answer: &Value) -> Option<u64> {
     answer.pointer("/usage/completion_tokens_details/reasoning_tokens").and_then(Value::as_u64)
 }
 
+/// Parts of an answer: texts between tool calls, and calls.
+const PARTS_MAX: usize = 256;
+
 /// The parts of an answer so far.
 #[derive(Debug, Default)]
 pub(super) struct Parts(pub(super) Vec<Part>);
@@ -140,8 +143,16 @@ impl Parts {
     /// Whether a piece begins a part of its own.
     ///
     /// # Errors
-    /// When it belongs to a part that is over.
+    /// When it belongs to a part that is over, or there would be too many.
     pub(super) fn begins(&self, piece: &Piece<'_>) -> Result<bool, &'static str> {
+        let begins = self.is_new(piece)?;
+        if begins && self.0.len() >= PARTS_MAX {
+            return Err("the provider's answer has too many parts");
+        }
+        Ok(begins)
+    }
+
+    fn is_new(&self, piece: &Piece<'_>) -> Result<bool, &'static str> {
         match (self.0.last(), piece) {
             (Some(Part::Text { .. }), Piece::Text { .. }) | (Some(Part::Refusal(_)), Piece::Refusal(_)) => Ok(false),
             (Some(Part::Call(_)), Piece::Call { index: None, id: None, .. }) => Ok(false),
@@ -252,6 +263,15 @@ mod tests {
             parts.add(&pieces(&chunk)[0]).unwrap();
         }
         assert!(parts.add(&pieces(&call(Some(0), None, "", "}"))[0]).is_err());
+    }
+
+    #[test]
+    fn an_answer_has_a_bounded_number_of_parts() {
+        let mut parts = Parts::default();
+        let mut add = |index: u64| parts.add(&pieces(&call(Some(index), Some("a"), "f", "{}"))[0]);
+        assert!((0..PARTS_MAX as u64).all(|index| add(index).is_ok()));
+        assert!(add(PARTS_MAX as u64).is_err());
+        assert!(add(PARTS_MAX as u64 - 1).is_ok(), "the last goes on");
     }
 
     #[test]

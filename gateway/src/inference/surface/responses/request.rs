@@ -26,6 +26,24 @@ const LEFT_OUT: [&str; 7] = [
 /// What the response repeats of the request, beside what is told of it here.
 const REPEATED: [&str; 5] = ["max_tool_calls", "metadata", "prompt_cache_key", "safety_identifier", "user"];
 
+/// Texts in `metadata`, and characters of each and of the other fields that are repeated: OpenAI's own bounds.
+const METADATA_MAX: usize = 16;
+const REPEATED_CHARS_MAX: usize = 512;
+
+/// Whether a field may be kept until the response is over.
+fn is_short(value: &Value) -> bool {
+    let is_short_text = |value: &Value| value.as_str().is_some_and(|text| text.chars().count() <= REPEATED_CHARS_MAX);
+    match value {
+        Value::Null | Value::Number(_) | Value::Bool(_) => true,
+        Value::String(_) => is_short_text(value),
+        Value::Object(pairs) => {
+            let short = |(name, value): (&String, &Value)| name.len() <= REPEATED_CHARS_MAX && is_short_text(value);
+            pairs.len() <= METADATA_MAX && pairs.iter().all(short)
+        }
+        Value::Array(_) => false,
+    }
+}
+
 /// The chat completion, and what the response repeats of the request.
 pub(in super::super) fn to_chat(mut fields: Fields) -> Result<(Fields, Fields), ApiError> {
     for (name, why) in REFUSED {
@@ -48,7 +66,15 @@ pub(in super::super) fn to_chat(mut fields: Fields) -> Result<(Fields, Fields), 
     }
     let mut echo = Fields::new();
     for name in REPEATED {
-        echo.insert(name.to_owned(), fields.shift_remove(name).unwrap_or(Value::Null));
+        let value = fields.shift_remove(name).unwrap_or(Value::Null);
+        if !is_short(&value) {
+            let message = format!(
+                "{name} must be a number or a text of at most {REPEATED_CHARS_MAX} characters, metadata at most \
+                 {METADATA_MAX} such texts by name"
+            );
+            return Err(ApiError::invalid(name, message));
+        }
+        echo.insert(name.to_owned(), value);
     }
     let messages = conversation(&mut fields, &mut echo)?;
     fields.insert("messages".into(), messages.into());
@@ -252,10 +278,25 @@ fn content(param: &str, content: Value) -> Result<Vec<Value>, ApiError> {
 mod tests {
     use super::super::super::Surface;
     use super::super::super::tests::{refused, to_chat};
+    use super::{METADATA_MAX, REPEATED_CHARS_MAX};
     use serde_json::{Value, json};
 
     fn chat(request: Value) -> Value {
         to_chat(Surface::Responses, &request)
+    }
+
+    #[test]
+    fn what_is_kept_until_the_response_is_over_is_short() {
+        let refuses = |name: &str, value: Value| {
+            let body = json!({ "model": "m", "input": "hi", name: value });
+            let read = Surface::Responses.read(body.to_string().as_bytes());
+            read.err().and_then(|error| error.param).as_deref() == Some(name)
+        };
+        let pairs = |count: usize| Value::Object((0..count).map(|n| (n.to_string(), json!("v"))).collect());
+        assert!(!refuses("metadata", pairs(METADATA_MAX)) && refuses("metadata", pairs(METADATA_MAX + 1)));
+        assert!(refuses("metadata", json!([0])) && refuses("metadata", json!({ "a": { "b": 1 } })));
+        let text = |count: usize| json!("é".repeat(count));
+        assert!(!refuses("user", text(REPEATED_CHARS_MAX)) && refuses("user", text(REPEATED_CHARS_MAX + 1)));
     }
 
     #[test]
