@@ -84,9 +84,10 @@ class Reader:
     def run(self):
         threading.Thread(target=self.wait_for_the_end, daemon=True).start()
         while not self.ended.is_set():
-            # Half of the connections end so soon that little is missed, the others after a while.
-            self.follow(time.monotonic() + self.random.choice((0.2, 2.0)) * self.random.random())
-        self.follow(time.monotonic() + PATIENCE_S, until_equal=True)
+            # The first connections, and half of the others, end so soon that little is missed, the rest after a while.
+            longest = 0.2 if self.told["connections"] < 3 else self.random.choice((0.2, 2.0))
+            self.follow(longest * self.random.random())
+        self.follow(PATIENCE_S, until_equal=True)
         self.told["markets"] = len(self.books)
         print(json.dumps(self.told))
 
@@ -94,13 +95,14 @@ class Reader:
         sys.stdin.read()
         self.ended.set()
 
-    def follow(self, until, until_equal=False):
-        """One connection, until a time or until all books are those over REST."""
+    def follow(self, seconds, until_equal=False):
+        """One connection, for so long after it was made, however long that took, or until all books are those over REST."""
         listed = [row["symbol"] for row in self.get("/v1/instruments")["instruments"]]
         with connect(self.base.replace("http", "ws", 1) + "/v1/ws") as socket:
             self.told["connections"] += 1
             for number, symbol in enumerate(listed):
                 self.subscribe(socket, number, symbol)
+            until = time.monotonic() + seconds
             while time.monotonic() < until:
                 try:
                     self.take(socket, json.loads(socket.recv(timeout=0.1)))

@@ -34,8 +34,8 @@ type Head = oneshot::Sender<Result<axum::response::Response, ApiError>>;
 
 /// Runs the call to its end. The head goes out with the first token; errors before it are plain answers.
 pub(crate) async fn run(call: Arc<Call>, client: Presence, head: Head) {
-    let body = call.request.forwarded.clone();
-    let open = move |call, bought| open(call, bought, body.clone());
+    let (body, output_max) = (call.request.forwarded.clone(), call.request.output_max);
+    let open = move |call, bought| open(call, bought, body.clone(), output_max);
     let begun = match race(&call, Vec::new(), promised, client.left(), open).await {
         Ok(won) => begin(&call, won, head).await,
         Err(error) => {
@@ -142,7 +142,9 @@ async fn go_on_elsewhere(call: &Arc<Call>, stream: &mut Streaming, chunks: &Chun
         return false;
     }
     let Some(body) = stream.relay.continued(&call.request.forwarded, stream.usage) else { return false };
-    let open = move |call, bought| open(call, bought, body.clone());
+    // What was paid already is not to be had again.
+    let left = call.request.output_max.saturating_sub(stream.usage.output).max(1);
+    let open = move |call, bought| open(call, bought, body.clone(), left);
     let Ok(won) = race(call, stream.tried.clone(), promised, chunks.closed(), open).await else { return false };
     let Won { bought, durable, tried, value } = won;
     if wait(call, &bought, durable).await.is_err() {
@@ -170,15 +172,15 @@ struct Opened {
     first_byte: Instant,
 }
 
-/// Gets the provider to start its stream, and reads it to its first token.
-async fn open(call: Arc<Call>, bought: Bought, body: Bytes) -> Result<Opened, Undelivered> {
+/// Gets the provider to start its stream of at most so many tokens, and reads it to its first one.
+async fn open(call: Arc<Call>, bought: Bought, body: Bytes, output_max: u64) -> Result<Opened, Undelivered> {
     let starts = bought.deadline.min(tokio::time::Instant::now() + STALL_PATIENCE);
     // Who goes on with an answer has what came of it in its prompt.
     let more = (body.len() as u64).saturating_sub(call.request.forwarded.len() as u64);
     let Asked { body, sent, mut first_byte } = call.ask(&bought, body, starts).await?;
     let counting = call.request.counting();
-    let meter = StreamMeter::new(sent, Counting { input_bound: counting.input_bound + more, ..counting });
-    let (asked, output_max) = (call.request.forwarded.len(), call.request.output_max);
+    let meter = StreamMeter::new(sent, Counting { input_bound: counting.input_bound + more, output_max, ..counting });
+    let asked = call.request.forwarded.len();
     let (mut source, mut read) = (Source::new(body, meter, asked, output_max), Vec::new());
     while !source.meter.has_begun() && !source.is_done {
         first_byte = source.read(starts, &mut read).await.map_err(undelivered)?;

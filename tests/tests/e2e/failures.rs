@@ -1,6 +1,6 @@
 //! What a call does when its provider fails, and who pays. The failing provider is the cheaper one, so it is asked first.
 
-use crate::hostile::{Hostile, plain};
+use crate::hostile::{Hostile, plain, stream, word};
 use crate::streams::{Events, has_content, parse, settled};
 use crate::support::market::{
     CHAT_PROMPT_TOKENS, DOLLAR, Trader, ask, assert_buyer_adds_up, atoms, chat, credits, list_model, open_buyer,
@@ -308,6 +308,21 @@ async fn a_stream_that_breaks_off_goes_on_elsewhere_if_the_caller_allows_it() {
     assert_eq!(contracts.len(), 2);
     assert!(contracts.iter().any(|contract| contract["id"] == first_contract.as_str()));
     assert!(scene.failing.balance().await.earned > 0 && scene.sound.balance().await.earned > 0, "each for its part");
+    scene.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_goes_on_with_an_answer_is_paid_for_no_more_than_was_left_of_it() {
+    let scene = Scene::with(MockOptions { die_rate_ppm: ALWAYS, tokens_per_s: 200, ..at_once() }).await;
+    let words =
+        (0..100).map(|number| word(json!({ "prompt_tokens": CHAT_PROMPT_TOKENS, "completion_tokens": number })));
+    let talkative = Hostile::start(stream(&format!("{}data: [DONE]\n\n", words.collect::<String>()))).await;
+    scene.sound.api.put("/v1/provider", &json!({ "endpoint": talkative.endpoint })).await.ok();
+    let body = json!({ "max_tokens": 40, "stream_options": { "include_usage": true } });
+    let events = Events::open_with(&scene.buyer, &[("x-continue-elsewhere", "true")], body).await.all().await;
+    let [.., usage, done] = events.as_slice() else { panic!("{events:?}") };
+    assert_eq!(done, "[DONE]");
+    assert_eq!(parse(usage)["usage"]["completion_tokens"], 40, "{usage}");
     scene.close().await;
 }
 

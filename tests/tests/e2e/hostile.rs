@@ -69,11 +69,11 @@ pub(crate) fn plain(status: &str, body: &str) -> Vec<u8> {
     format!("HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}").into()
 }
 
-fn stream(events: &str) -> Vec<u8> {
+pub(crate) fn stream(events: &str) -> Vec<u8> {
     format!("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n{events}").into()
 }
 
-fn word(usage: Value) -> String {
+pub(crate) fn word(usage: Value) -> String {
     let delta = json!([{ "index": 0, "delta": { "content": " word" }, "finish_reason": null }]);
     format!("data: {}\n\n", with(json!({ "id": "x", "choices": delta }), &json!({ "usage": usage })))
 }

@@ -458,7 +458,7 @@ async fn a_client_of_another_language_keeps_every_book_of_a_demo_and_ends_with_t
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
     // The whole trace takes a debug build minutes; much less is over before a client on a busy machine has begun.
-    let requests = std::env::var("GOLLEM_DEMO_REQUESTS").unwrap_or_else(|_| "3000".to_owned());
+    let requests = std::env::var("GOLLEM_DEMO_REQUESTS").unwrap_or_else(|_| "4000".to_owned());
     let arguments = ["demo", "--speed", "max", "--requests", &requests, "--listen", "127.0.0.1:0", "--data"];
     let mut gollem = Gollem::start(&data, &[&arguments[..], &[data.to_str().unwrap()]].concat()).await;
     let mut command = Command::new(python);
@@ -472,7 +472,7 @@ async fn a_client_of_another_language_keeps_every_book_of_a_demo_and_ends_with_t
     let told: Value = serde_json::from_slice(&output.stdout).unwrap();
     let number = |field: &str| told[field].as_u64().unwrap();
     assert_eq!(number("markets"), 15, "{told}");
-    assert!(number("updates") > 100 && number("connections") > 2 && number("resumed") > 0, "{told}");
+    assert!(number("updates") > 100 && number("connections") >= 2 && number("resumed") > 0, "{told}");
     gollem.process.stop().await;
 }
 
