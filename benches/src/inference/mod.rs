@@ -50,8 +50,8 @@ const WARM_UP_CLIENTS: usize = 8;
 ///
 /// `overhead` is what the exchange itself says that it took (`gollem_gateway_overhead_seconds` of its /metrics): it holds
 /// neither the client's nor the model's time, and counts the short warm-up in. Closed loop: each client makes its next call
-/// as soon as the last is answered. Memory is the exchange's resident set before and after the measured calls, CPU the processor time of all its threads for
-/// each of them, which a noisy machine changes less than it does the times.
+/// as soon as the last is answered. Memory is the exchange's resident set before and after the measured calls, CPU the
+/// processor time of all its threads for each of them, which a noisy machine changes less than it does the times.
 ///
 /// Client, model and exchange share this machine. Needs `gollem` and `gollem-provider` of the same build: make build.
 #[derive(Debug, clap::Args)]

@@ -192,8 +192,8 @@ impl Report {
         let gollem = self.runs.iter().filter(|run| run.is_gollem()).map(|run| run.samples).sum();
         writeln!(text, "{} calls through the exchange were answered", grouped(gollem)).ok();
         text += "first: to the first byte of the body; added: beyond the direct calls at the same percentile; overhead: by the \
-            exchange's own clock,\n  its warm-up included; CPU: the exchange's for each call; memory: its own, before and after. Client, model and all \
-            gateways share this machine\n";
+            exchange's own clock,\n  its warm-up included; CPU: the exchange's for each call; memory: its own, before and \
+            after. Client, model and all\n  gateways share this machine\n";
         for note in &self.notes {
             writeln!(text, "{note}").ok();
         }

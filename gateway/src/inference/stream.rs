@@ -184,7 +184,8 @@ async fn open(call: Arc<Call>, bought: Bought, body: Bytes, output_max: u64) -> 
     let (mut source, mut read) = (Source::new(body, meter, asked, output_max), Vec::new());
     while !source.meter.has_begun() && !source.is_done {
         first_byte = source.read(starts, &mut read).await.map_err(undelivered)?;
-        if read.len() > CHUNKS_BEFORE_TEXT_MAX {
+        // A whole answer may come at once: only those before its first token count.
+        if !source.meter.has_begun() && read.len() > CHUNKS_BEFORE_TEXT_MAX {
             return Err(failed(UpstreamError("the provider's stream says nothing, at length")));
         }
     }

@@ -228,3 +228,14 @@ async fn a_provider_can_name_no_price_of_its_own() {
     assert_eq!(buyer.balance().await.available, 1_000 * DOLLAR - 9 * PRICE);
     venue.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_before_the_first_token_is_bounded_and_a_whole_answer_at_once_is_not() {
+    let usage = json!({ "prompt_tokens": 5, "completion_tokens": 50 });
+    let padded = format!("{}{}data: [DONE]\n\n", "data: {\"choices\":[]}\n\n".repeat(30_000), word(usage.clone()));
+    let (content, failed, paid, _) = check_stream(stream(&padded)).await;
+    assert_eq!((content, failed, paid), (0, true, 0), "it says nothing at length");
+    let at_once = format!("{}data: [DONE]\n\n", word(usage).repeat(1_200));
+    let (content, failed, ..) = check_stream(stream(&at_once)).await;
+    assert_eq!((content, failed), (1_200, false));
+}
