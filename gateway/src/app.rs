@@ -9,6 +9,8 @@ use crate::idempotency::Idempotency;
 use crate::identity::Identity;
 use crate::inference::{Calls, ProviderTimes, Tries, Upstream};
 use crate::limiter::Limiter;
+use crate::payments::Payments;
+use crate::payments::notify::Notifier;
 use crate::stream::Hub;
 use crate::traffic::Traffic;
 use axum::http::HeaderValue;
@@ -62,6 +64,10 @@ pub struct App {
     pub(crate) traffic: Arc<Traffic>,
     pub(crate) provider_times: ProviderTimes,
     pub(crate) tries: Tries,
+    /// The payment side, if a processor is connected.
+    pub(crate) payments: Option<Arc<Payments>>,
+    /// Tells people what they wished to be told.
+    pub(crate) notifier: Notifier,
 }
 
 impl App {

@@ -19,21 +19,27 @@ use crate::identity::{Credential, Identity, NewKey, unix_seconds};
 use crate::inference::{Calls, ProviderTimes, Tokenizer, Tries, Upstream};
 use crate::keys::{ApiKey, Scopes};
 use crate::limiter::{Limiter, LimiterOptions};
+use crate::payments::notify::Notifier;
+use crate::payments::outbox::Outbox;
+use crate::payments::store::Store;
+use crate::payments::{MailOptions, Payments, StripeOptions, postman, reconcile};
 use crate::secret::{SecretError, secret};
 use crate::stream::{Hub, MarketData, SocketLimits};
 use crate::traffic::Traffic;
 use axum::http::HeaderValue;
+use crossbeam_channel::Receiver;
 use gollem_engine::{Amount, Engine, InstrumentId, InstrumentSpec, InstrumentState, StateHash};
 use gollem_journal::{Archive, ArchiveError, FileStorage, HeadSigner, KeyFileError, Storage, key_is_outside};
 use gollem_projections::kafka::{Publisher, PublisherOptions, PublisherView};
 use gollem_projections::{InstrumentRow, Projector, StoreError, Views};
 use gollem_sequencer::{
-    Archiver, ArchiverOptions, Feed, Follower, FollowerOptions, Found, Heads, Health, Options, Pinning, Sequencer,
-    StartError, StopError, SubmitError, Witness,
+    Archiver, ArchiverOptions, Feed, Follower, FollowerOptions, Found, Heads, Health, Options, Pinning, Released,
+    Sequencer, StartError, StopError, SubmitError, Witness,
 };
 use hdrhistogram::Histogram;
 use ipnet::IpNet;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
@@ -100,6 +106,10 @@ pub struct ExchangeOptions {
     pub drop_archived: bool,
     /// Publishes everything that happens, if there is a broker for it.
     pub kafka: Option<Kafka>,
+    /// The payment processor, if there is one.
+    pub stripe: Option<StripeOptions>,
+    /// How mail is sent, if it is.
+    pub mail: Option<MailOptions>,
     /// How much callers may ask.
     pub limits: LimiterOptions,
     /// Proxies that are believed when they say where a request comes from.
@@ -134,6 +144,8 @@ impl ExchangeOptions {
             archive: None,
             drop_archived: false,
             kafka: None,
+            stripe: None,
+            mail: None,
             limits: LimiterOptions::default(),
             trusted_proxies: Vec::new(),
             connections_per_address: 1_000,
@@ -199,6 +211,12 @@ pub enum OpenError {
     /// A secret cannot be read.
     #[error(transparent)]
     Secret(#[from] SecretError),
+    /// Nobody can be told of anything.
+    #[error("GOLLEM_SMTP_URL, --mail-from: {0}")]
+    Mail(String),
+    /// The payment side cannot be opened.
+    #[error("payments: {0}")]
+    Payments(String),
     /// The given admin key has not the form of one.
     #[error(
         "GOLLEM_ADMIN_KEY must be sk-gollem-<12 alphanumerics>-<48 alphanumerics>, and neither an account's key nor a revoked one"
@@ -216,6 +234,7 @@ pub struct Exchange {
     publisher: Option<Publisher>,
     follower: Follower,
     archiver: Option<Archiver>,
+    outbox: Option<Outbox>,
     new_admin_key: Option<ApiKey>,
 }
 
@@ -258,6 +277,11 @@ impl Exchange {
         let feed = if options.kafka.is_some() { feed.with(published) } else { feed };
         let (told, told_reader) = Feed::new(FEED_BATCHES_MAX, FEED_BACKLOG_INPUTS_MAX);
         let feed = feed.with(told);
+        let (booked, booked_reader) = Feed::new(PUBLISHER_BATCHES_MAX, PUBLISHER_BACKLOG_INPUTS_MAX);
+        let feed = if options.stripe.is_some() { feed.with(booked) } else { feed };
+        let payments = open_payments(options, &identity).await?;
+        let notifier = Notifier::new(options.mail.as_ref(), Upstream::new(options.dev)?);
+        let notifier = notifier.map_err(|error| OpenError::Mail(error.to_string()))?;
         let heads = heads(options)?;
         let signer = heads.as_ref().map(|heads| Arc::clone(&heads.signer));
         let pipeline = Options {
@@ -285,10 +309,12 @@ impl Exchange {
             None => None,
         };
         let publisher_view = publisher.as_ref().map(Publisher::view);
-        let archiver = start_archiver(options, &journal_dir, &views, publisher_view.clone())?;
+        let needed =
+            Needed { views: Arc::clone(&views), publisher: publisher_view.clone(), payments: payments.clone() };
+        let archiver = start_archiver(options, &journal_dir, needed)?;
         let socket_options = (options.sockets, options.ping_every);
         let (stream, market_data) = Hub::start(&views, told_reader, status.clone(), &journal_dir, socket_options)?;
-        let projector = Projector::start(views, feed_reader, status.clone(), journal_dir)?;
+        let projector = Projector::start(views, feed_reader, status.clone(), journal_dir.clone())?;
         let (upstream, traffic) = (Upstream::new(options.dev)?, Arc::new(Traffic::new()?));
         let overhead_us = Mutex::new(Histogram::new_with_max(OVERHEAD_US_MAX, 3)?);
         // The last that may fail: a key that was stored by a start that came to nothing would be shown to nobody.
@@ -318,9 +344,12 @@ impl Exchange {
             traffic,
             provider_times: ProviderTimes::default(),
             tries: Tries::default(),
+            payments,
+            notifier,
         });
         tokio::spawn(note_key_uses(Arc::downgrade(&app)));
-        Ok(Exchange { app, sequencer, projector, market_data, publisher, follower, archiver, new_admin_key })
+        let outbox = start_payments(&app, booked_reader, &journal_dir).await?;
+        Ok(Exchange { app, sequencer, projector, market_data, publisher, follower, archiver, outbox, new_admin_key })
     }
 
     /// What request handlers share.
@@ -356,11 +385,18 @@ impl Exchange {
                 tracing::warn!("calls were still running: their contracts return by expiry");
             }
         }
+        if let Some(payments) = &self.app.payments {
+            payments.close();
+        }
         let stopped = self.sequencer.stop();
         self.projector.join();
         self.market_data.join();
         if let Some(publisher) = self.publisher {
             publisher.stop();
+        }
+        if let Some(outbox) = self.outbox {
+            // It writes with this runtime's threads.
+            tokio::task::block_in_place(|| outbox.join());
         }
         self.follower.stop();
         if let Some(archiver) = self.archiver {
@@ -388,23 +424,57 @@ fn listed(engine: &Engine) -> Vec<InstrumentRow> {
     engine.instruments().map(row).collect()
 }
 
+/// Who still reads the journal, besides its own recovery.
+struct Needed {
+    views: Arc<Views>,
+    publisher: Option<PublisherView>,
+    payments: Option<Arc<Payments>>,
+}
+
+impl Needed {
+    /// The last input that none of them needs any more.
+    fn passed(&self) -> u64 {
+        let published = self.publisher.as_ref().map_or(u64::MAX, PublisherView::passed);
+        let booked =
+            self.payments.as_ref().map_or(u64::MAX, |payments| payments.figures.booked.load(Ordering::Relaxed));
+        self.views.watermark().unwrap_or(0).min(published).min(booked)
+    }
+}
+
+/// The payment side, if a processor is connected.
+async fn open_payments(options: &ExchangeOptions, identity: &Identity) -> Result<Option<Arc<Payments>>, OpenError> {
+    let Some(stripe) = &options.stripe else { return Ok(None) };
+    let store = Store::open(identity.pool()).await?;
+    let payments = Payments::open(stripe, store).await.map_err(|error| OpenError::Payments(error.to_string()))?;
+    Ok(Some(Arc::new(payments)))
+}
+
+/// Starts what turns events into letters, what deals with them, and what compares the books.
+async fn start_payments(
+    app: &Arc<App>,
+    feed: Receiver<Arc<Released>>,
+    journal_dir: &Path,
+) -> Result<Option<Outbox>, OpenError> {
+    let Some(payments) = &app.payments else { return Ok(None) };
+    let position = payments.store.booked().await?;
+    let outbox = Outbox::start(app, feed, app.status.clone(), journal_dir, position).map_err(OpenError::Background)?;
+    tokio::spawn(postman::work(Arc::downgrade(app)));
+    tokio::spawn(reconcile::every_day(Arc::downgrade(app)));
+    Ok(Some(outbox))
+}
+
 /// Starts copying closed segments, if there is an archive for them.
 fn start_archiver(
     options: &ExchangeOptions,
     journal_dir: &Path,
-    views: &Arc<Views>,
-    publisher: Option<PublisherView>,
+    needed: Needed,
 ) -> Result<Option<Archiver>, OpenError> {
     let Some(url) = &options.archive else {
         return Ok(None);
     };
     let archiving = ArchiverOptions { archive: Archive::open(url)?, drop_archived: options.drop_archived };
-    let views = Arc::clone(views);
-    let passed = move || {
-        let published = publisher.as_ref().map_or(u64::MAX, PublisherView::passed);
-        views.watermark().unwrap_or(0).min(published)
-    };
-    let archiver = Archiver::start(journal_dir, archiving, Box::new(passed)).map_err(OpenError::Background)?;
+    let archiver =
+        Archiver::start(journal_dir, archiving, Box::new(move || needed.passed())).map_err(OpenError::Background)?;
     Ok(Some(archiver))
 }
 

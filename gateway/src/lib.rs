@@ -23,6 +23,7 @@ mod keys;
 mod limiter;
 mod money;
 mod openapi;
+mod payments;
 mod recovering;
 mod route;
 pub mod routes;
@@ -38,7 +39,8 @@ pub use exchange::{Closed, Exchange, ExchangeOptions, Kafka, OpenError, TreeKey}
 pub use identity::{Caller, Identity};
 pub use keys::{ApiKey, Scopes};
 pub use limiter::{Allowed, LimiterOptions, Tier};
+pub use payments::{MailOptions, STRIPE_URL, StripeOptions};
 pub use recovering::Recovering;
-pub use secret::SecretError;
+pub use secret::{SecretError, operator_key};
 pub use server::Server;
 pub use stream::SocketLimits;

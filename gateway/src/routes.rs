@@ -30,6 +30,8 @@ pub use crate::route::{Access, Bucket, Route};
 const SMALL: usize = 4 * 1024;
 /// Enough for a batch of orders.
 const BATCH: usize = 64 * 1024;
+/// Enough for a processor's notice of anything.
+const NOTICE: usize = 256 * 1024;
 /// Enough for a long prompt with images.
 const PROMPT: usize = 4 * 1024 * 1024;
 
@@ -126,6 +128,18 @@ pub const ROUTES: &[Route] = &[
     route(Method::POST, "/v1/payouts/{payout}/send", ADMIN, SMALL, || post(payments::send_payout)),
     route(Method::POST, "/v1/payouts/{payout}/confirm", ADMIN, SMALL, || post(payments::confirm_payout)),
     route(Method::POST, "/v1/payouts/{payout}/fail", ADMIN, SMALL, || post(payments::fail_payout)),
+    route(Method::POST, "/webhooks/stripe", Access::Public, NOTICE, || post(payments::webhook::take)),
+    route(Method::POST, "/api/payments/create-intent", TRADE, SMALL, || post(payments::intents::create)).weight(10),
+    route(Method::GET, "/api/payments/balance", READ, 0, || get(payments::intents::balance)),
+    route(Method::GET, "/api/payments/transactions", READ, 0, || get(payments::intents::transactions)),
+    route(Method::PUT, "/api/payments/auto-renew", TRADE, SMALL, || put(payments::settings::set_auto_renew)),
+    route(Method::PUT, "/api/payments/alerts", EITHER_SIDE, SMALL, || put(payments::settings::set_alert)),
+    route(Method::POST, "/api/payments/onboarding", PROVIDE, SMALL, || post(payments::settings::onboard)).weight(10),
+    route(Method::POST, "/v1/admin/refunds", ADMIN, SMALL, || post(payments::admin::refund)),
+    route(Method::GET, "/v1/admin/outbox", ADMIN, 0, || get(payments::admin::letters)),
+    route(Method::POST, "/v1/admin/outbox/{letter}/retry", ADMIN, 0, || post(payments::admin::retry)),
+    route(Method::POST, "/v1/admin/outbox/{letter}/dismiss", ADMIN, 0, || post(payments::admin::dismiss)),
+    route(Method::POST, "/v1/admin/reconcile", ADMIN, SMALL, || post(payments::admin::reconcile)).weight(100),
     route(Method::POST, "/v1/quote", QUOTE, SMALL, || post(quote::quote)).weight(10),
     route(Method::POST, "/v1/quotes/{lock}/use", TRADE, SMALL, || post(orders::use_lock)),
     route(Method::DELETE, "/v1/quotes/{lock}", TRADE, 0, || delete(orders::release)).cancels(),

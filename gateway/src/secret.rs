@@ -33,6 +33,14 @@ pub(crate) fn secret(variable: &str) -> Result<Option<String>, SecretError> {
     find(variable, |name| std::env::var_os(name))
 }
 
+/// The operator's key, `GOLLEM_ADMIN_KEY`.
+///
+/// # Errors
+/// See [`SecretError`].
+pub fn operator_key() -> Result<Option<String>, SecretError> {
+    secret("GOLLEM_ADMIN_KEY")
+}
+
 fn find(variable: &str, environment: impl Fn(&str) -> Option<OsString>) -> Result<Option<String>, SecretError> {
     let set = |name: &str| environment(name).filter(|value| !value.is_empty());
     let file = format!("{variable}_FILE");

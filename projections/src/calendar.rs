@@ -30,7 +30,7 @@ pub(crate) fn day((year, month, day): (u32, u32, u32)) -> u32 {
 }
 
 /// A date as `2026-11-21`.
-pub(crate) fn date_name(number: u32) -> String {
+pub fn date_name(number: u32) -> String {
     let (year, month, day) = date(number);
     format!("{year:04}-{month:02}-{day:02}")
 }
@@ -42,14 +42,14 @@ pub(crate) fn month_name(number: u32) -> String {
 }
 
 /// The first day of a day's month, and of the month after it.
-pub(crate) fn month(number: u32) -> (u32, u32) {
+pub fn month(number: u32) -> (u32, u32) {
     let (year, month, _) = date(number);
     let next = if month == 12 { (year + 1, 1, 1) } else { (year, month + 1, 1) };
     (day((year, month, 1)), day(next))
 }
 
 /// Reads `2026-11-21`, or `2026-11` as the first of that month; years 1970 to 9999.
-pub(crate) fn parse(text: &str) -> Option<u32> {
+pub fn parse(text: &str) -> Option<u32> {
     let mut parts = text.split('-');
     let mut next = |digits: usize| {
         let part = parts.next()?;

@@ -20,7 +20,7 @@
 //! | `kafka` | publishing them, and folding views from what was published |
 //! | `server` | the HTTP server of `gollem-projector` |
 
-mod calendar;
+pub mod calendar;
 mod fold;
 pub mod kafka;
 mod keys;

@@ -81,7 +81,7 @@ fn check_name(field: &'static str, name: &str) -> Result<(), ApiError> {
 }
 
 /// A payment reference as the journal knows it: sixteen bytes of a hash, since the text may be personal.
-fn reference(text: &str) -> Reference {
+pub(crate) fn reference(text: &str) -> Reference {
     Reference(digest(b"gollem purchase reference", text))
 }
 

@@ -4,9 +4,10 @@
 
 use crate::error::ApiError;
 use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use gollem_engine::AccountId;
 use gollem_projections::words::account_name;
+use hmac::{Hmac, KeyInit, Mac};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -33,6 +34,7 @@ struct Claims {
 
 /// Makes and reads tokens.
 pub(crate) struct Tokens {
+    key: Vec<u8>,
     encoding: EncodingKey,
     decoding: DecodingKey,
 }
@@ -69,7 +71,16 @@ impl Tokens {
             let message = "the key that signs sessions has not 32 bytes: delete it, and people log in again";
             return Err(io::Error::new(io::ErrorKind::InvalidData, message));
         }
-        Ok(Tokens { encoding: EncodingKey::from_secret(&key), decoding: DecodingKey::from_secret(&key) })
+        Ok(Tokens { encoding: EncodingKey::from_secret(&key), decoding: DecodingKey::from_secret(&key), key })
+    }
+
+    /// What signs an account's alerts, as Standard Webhooks has it. It is kept nowhere, since it can be made again; with the
+    /// signing key it changes.
+    pub(crate) fn alert_secret(&self, account: AccountId) -> Result<String, ApiError> {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.key).map_err(|error| ApiError::internal(&error))?;
+        mac.update(b"gollem alerts ");
+        mac.update(account_name(account).as_bytes());
+        Ok(format!("whsec_{}", STANDARD.encode(mac.finalize().into_bytes())))
     }
 
     /// A token for a session that begins now, and the hash by which the store knows it.

@@ -2,16 +2,19 @@
 
 #![expect(clippy::print_stdout, reason = "a command's answer belongs on standard output")]
 
+mod admin;
 mod log;
 mod settings;
 mod syslog;
 
+use admin::Admin;
 use anyhow::Context;
 use axum::http::HeaderValue;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use gollem_gateway::demo::{self, DemoOptions, Speed};
 use gollem_gateway::{
-    Exchange, ExchangeOptions, Kafka, LimiterOptions, Recovering, Server, Tier, TreeKey, parse_origin,
+    Exchange, ExchangeOptions, Kafka, LimiterOptions, MailOptions, Recovering, STRIPE_URL, Server, StripeOptions, Tier,
+    TreeKey, parse_origin,
 };
 use gollem_sequencer::Pinning;
 use ipnet::IpNet;
@@ -20,6 +23,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use url::Url;
 
 /// GoLLeM: an exchange where LLM inference is traded.
 #[derive(Debug, Parser)]
@@ -35,6 +39,8 @@ enum Command {
     Serve(Serve),
     /// Open an exchange with real prices behind mock providers and play real requests through it.
     Demo(Demo),
+    /// Ask a running exchange as its operator.
+    Admin(Admin),
 }
 
 #[derive(Debug, Args)]
@@ -74,6 +80,8 @@ struct Serve {
     #[command(flatten)]
     kafka: KafkaArgs,
     #[command(flatten)]
+    payments: PaymentArgs,
+    #[command(flatten)]
     access: AccessArgs,
     /// Seconds between two signed tree heads, at the least.
     #[arg(long, value_name = "S", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=86_400))]
@@ -111,6 +119,35 @@ struct AccessArgs {
     /// Origins, with scheme and port, of web pages that may call from a browser; several with commas.
     #[arg(long, value_name = "ORIGIN", value_delimiter = ',', value_parser = parse_origin)]
     cors_origin: Vec<HeaderValue>,
+}
+
+/// Money in and out. Secrets come by the environment: GOLLEM_STRIPE_KEY connects Stripe.
+#[derive(Debug, Args)]
+struct PaymentArgs {
+    /// Where Stripe's API answers.
+    #[arg(long, value_name = "URL", default_value = STRIPE_URL, value_parser = parse_url)]
+    stripe_url: Url,
+    /// Sender of mail to people, as in alerts@example.com; needs GOLLEM_SMTP_URL.
+    #[arg(long, value_name = "ADDRESS")]
+    mail_from: Option<String>,
+}
+
+impl PaymentArgs {
+    fn stripe(&self) -> anyhow::Result<Option<StripeOptions>> {
+        let stripe = StripeOptions::from_environment(self.stripe_url.as_str())?;
+        if stripe.as_ref().is_some_and(|stripe| stripe.webhook_secrets.is_empty()) {
+            anyhow::bail!("GOLLEM_STRIPE_KEY needs GOLLEM_STRIPE_WEBHOOK_SECRET: without it no notice can be believed");
+        }
+        Ok(stripe)
+    }
+
+    fn mail(&self) -> anyhow::Result<Option<MailOptions>> {
+        let mail = self.mail_from.as_deref().map(MailOptions::from_environment).transpose()?.flatten();
+        if self.mail_from.is_some() && mail.is_none() {
+            anyhow::bail!("--mail-from needs GOLLEM_SMTP_URL, such as smtps://user:password@mail.example.com");
+        }
+        Ok(mail)
+    }
 }
 
 #[derive(Debug, Args)]
@@ -162,6 +199,11 @@ impl KafkaArgs {
     }
 }
 
+fn parse_url(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|error| error.to_string())?;
+    if matches!(url.scheme(), "http" | "https") { Ok(url) } else { Err("expected an http or https address".into()) }
+}
+
 fn parse_pinning(text: &str) -> Result<Pinning, String> {
     match text {
         "auto" => Ok(Pinning::Auto),
@@ -197,6 +239,7 @@ impl Cli {
             match self.command {
                 Command::Serve(serve) => serve.run().await,
                 Command::Demo(demo) => demo.run().await,
+                Command::Admin(admin) => admin.run().await,
             }
         })
     }
@@ -206,6 +249,7 @@ impl Cli {
         match &self.command {
             Command::Serve(serve) => serve.common.log.start(),
             Command::Demo(demo) => demo.common.log.start(),
+            Command::Admin(admin) => admin.log().start(),
         }
     }
 }
@@ -239,6 +283,8 @@ impl Serve {
             archive: self.archive.clone(),
             drop_archived: self.drop_archived,
             kafka: self.kafka.into_options(),
+            stripe: self.payments.stripe()?,
+            mail: self.payments.mail()?,
             limits: LimiterOptions {
                 default_tier: self.access.default_tier,
                 flood_per_second: self.access.flood_limit,

@@ -1,7 +1,7 @@
 //! Reaching the database: SQLite with every write synced, or PostgreSQL.
 
 use sqlx::any::AnyPoolOptions;
-use sqlx::{AnyPool, Executor};
+use sqlx::{AnyConnection, AnyPool, Connection, Executor};
 use std::path::Path;
 use std::time::Duration;
 use url::Url;
@@ -40,4 +40,24 @@ pub(super) async fn connect(url: &str) -> Result<AnyPool, sqlx::Error> {
     let migrator = if sqlite { sqlx::migrate!("migrations/sqlite") } else { sqlx::migrate!("migrations/postgres") };
     migrator.run(&pool).await?;
     Ok(pool)
+}
+
+/// Runs several statements, all of them or none. A connection on which they failed is closed: SQLite, when the disk is
+/// full, ends a transaction by itself, of which sqlx knows nothing; it would make the next one on that connection a part
+/// of the one it believes in, and that might never be committed.
+pub(crate) async fn all_or_nothing(
+    pool: &AnyPool,
+    statements: impl AsyncFnOnce(&mut AnyConnection) -> Result<(), sqlx::Error>,
+) -> Result<(), sqlx::Error> {
+    let mut connection = pool.acquire().await?;
+    let done = async {
+        let mut transaction = connection.begin().await?;
+        statements(&mut transaction).await?;
+        transaction.commit().await
+    };
+    let done = done.await;
+    if done.is_err() {
+        connection.close_on_drop();
+    }
+    done
 }

@@ -8,13 +8,14 @@ mod database;
 mod keys;
 mod people;
 
+pub(crate) use database::all_or_nothing;
 pub(crate) use keys::{Credential, KeyRecord, NewKey};
 pub(crate) use people::Session;
 
 use crate::keys::{ApiKey, Scopes};
 use crate::limiter::Tier;
 use gollem_engine::{AccountId, KeyId};
-use sqlx::{AnyConnection, AnyPool, Connection, Row};
+use sqlx::{AnyConnection, AnyPool, Row};
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -123,29 +124,9 @@ impl Identity {
             insert_account(connection, account, name).await?;
             keys::insert(connection, &record).await
         };
-        self.all_or_nothing(store).await?;
+        all_or_nothing(&self.pool, store).await?;
         self.remember(record);
         Ok(())
-    }
-
-    /// Runs several statements, all of them or none. A connection on which they failed is closed: SQLite, when the disk is
-    /// full, ends a transaction by itself, of which sqlx knows nothing; it would make the next one on that connection a part
-    /// of the one it believes in, and that might never be committed.
-    async fn all_or_nothing(
-        &self,
-        statements: impl AsyncFnOnce(&mut AnyConnection) -> Result<(), sqlx::Error>,
-    ) -> Result<(), sqlx::Error> {
-        let mut connection = self.pool.acquire().await?;
-        let done = async {
-            let mut transaction = connection.begin().await?;
-            statements(&mut transaction).await?;
-            transaction.commit().await
-        };
-        let done = done.await;
-        if done.is_err() {
-            connection.close_on_drop();
-        }
-        done
     }
 
     /// The tier that an account was given, if it was.
@@ -183,6 +164,11 @@ impl Identity {
             .await?;
         write(&self.endpoints).insert(provider, endpoint.into());
         Ok(())
+    }
+
+    /// The database, for what else is kept in it.
+    pub(crate) fn pool(&self) -> AnyPool {
+        self.pool.clone()
     }
 
     /// Notes when keys were last used and closes the database.

@@ -62,7 +62,7 @@ impl Identity {
                 .await?;
             Ok(())
         };
-        self.all_or_nothing(store).await
+        super::all_or_nothing(&self.pool, store).await
     }
 
     /// The account of that name and the hash of its password, if a person has it.

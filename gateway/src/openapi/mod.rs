@@ -178,6 +178,9 @@ fn parameters(route: &Route, operation: &Operation) -> Vec<Parameter> {
     if operation.method == "POST" && (ONCE.contains(&route.path) || CALLS.contains(&route.path)) {
         parameters.push(idempotency_key());
     }
+    if KEYED.contains(&route.path) {
+        parameters.push(idempotency_key());
+    }
     if CALLS.contains(&route.path) {
         parameters.extend(LIMITS.iter().map(|(name, about)| in_header(name, about)));
     }
@@ -199,6 +202,8 @@ const CANCEL: [Param; 2] = [
     Param { name: "side", about: "Only orders on this side.", kind: Kind::OneOf(&["bid", "ask"]) },
 ];
 const CALLS: [&str; 5] = ["/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages", "/api/generate"];
+/// Once per key for ever: what they began is kept in the store.
+const KEYED: [&str; 2] = ["/api/payments/create-intent", "/v1/admin/refunds"];
 const LIMITS: [(&str, &str); 3] = [
     ("x-max-price", "Most US dollars a normalised token, a decimal."),
     ("x-max-latency", "Most milliseconds to the first token."),
@@ -230,6 +235,7 @@ fn in_path(name: &str) -> Parameter {
         "order" => ("An order's id.", text().pattern(Some("^ord_[1-9][0-9]{0,15}$"))),
         "contract" => ("A contract's id.", text().pattern(Some("^ctr_[1-9][0-9]{0,15}$"))),
         "payout" => ("A payout's id.", text().pattern(Some("^pay_[1-9][0-9]{0,15}$"))),
+        "letter" => ("A letter's id, such as payout:17.", text().min_length(Some(1)).max_length(Some(128))),
         "key" => ("A key's id: the part of it that may be shown.", text().min_length(Some(1)).max_length(Some(64))),
         "session" => ("A session's id.", text().min_length(Some(1)).max_length(Some(64))),
         "account" => ("An account's id.", text().pattern(Some("^acc_[1-9][0-9]{0,8}$"))),
@@ -334,6 +340,12 @@ mod tests {
         example("OpenAccount", |body| parse::<accounts::OpenAccount>(body).map(drop));
         example("CreditPolicy", |body| parse::<accounts::SetCreditPolicy>(body).map(drop));
         example("Purchase", |body| parse::<payments::Purchase>(body).map(drop));
+        example("CreateIntent", |body| parse::<payments::intents::CreateIntent>(body).map(drop));
+        example("AutoRenew", |body| parse::<payments::settings::AutoRenew>(body).map(drop));
+        example("BalanceAlert", |body| parse::<payments::settings::SetAlert>(body).map(drop));
+        example("Onboard", |body| parse::<payments::settings::Onboard>(body).map(drop));
+        example("Refund", |body| parse::<payments::admin::Refund>(body).map(drop));
+        example("Reconciliation", |body| parse::<payments::admin::Reconcile>(body).map(drop));
         example("PayoutRequest", |body| parse::<payments::PayoutRequest>(body).map(drop));
         example("PayoutPolicy", |body| parse::<payments::SetPayoutPolicy>(body).map(drop));
         example("GuardRail", |body| parse::<guard_rails::SetGuardRail>(body).map(drop));

@@ -135,6 +135,29 @@ pub(super) const OPERATIONS: &[Operation] = &[
     op("POST", "/v1/purchases", MONEY, "Buy credits", json::<answers::Purchased>())
         .takes(typed::<payments::Purchase>)
         .creates(),
+    op("POST", "/api/payments/create-intent", MONEY, "Begin a payment", json::<answers::PaymentBegun>())
+        .takes(typed::<payments::intents::CreateIntent>)
+        .creates(),
+    op("GET", "/api/payments/balance", MONEY, "What is left, and how it renews", json::<answers::CreditsLeft>()),
+    op("GET", "/api/payments/transactions", MONEY, "Money in and out", json::<answers::MoneyMoved>()),
+    op("PUT", "/api/payments/auto-renew", MONEY, "Automatic purchases", Content::Any)
+        .takes(typed::<payments::settings::AutoRenew>),
+    op("PUT", "/api/payments/alerts", MONEY, "Who is told of a low balance", Content::Any)
+        .takes(typed::<payments::settings::SetAlert>),
+    op("POST", "/api/payments/onboarding", MONEY, "Tell the processor where your bank is", Content::Any)
+        .takes(typed::<payments::settings::Onboard>),
+    op("POST", "/webhooks/stripe", OPERATION, "A notice of the payment processor", Content::Any),
+    op("POST", "/v1/admin/refunds", OPERATION, "Return money to a buyer", Content::Any)
+        .takes(typed::<payments::admin::Refund>)
+        .creates(),
+    op("GET", "/v1/admin/outbox", OPERATION, "Letters that wait for a person", Content::Any),
+    op("POST", "/v1/admin/outbox/{letter}/retry", OPERATION, "Deal with a letter again", Content::Any),
+    op("POST", "/v1/admin/outbox/{letter}/dismiss", OPERATION, "Give a letter up", Content::Any),
+    Operation {
+        body_optional: true,
+        ..op("POST", "/v1/admin/reconcile", OPERATION, "Compare the processor's books", Content::Any)
+            .takes(typed::<payments::admin::Reconcile>)
+    },
     op("GET", "/v1/payouts", MONEY, "Your payouts", view::<answers::Payouts>()),
     Operation {
         body_optional: true,

@@ -9,6 +9,7 @@ mod page;
 
 use crate::app::App;
 use crate::error::ApiError;
+use crate::payments::Figures;
 use crate::stream::Hub;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -53,6 +54,9 @@ fn text(app: &App) -> String {
     if let Some(publisher) = &app.publisher {
         kafka(&mut page, publisher, durable);
     }
+    if let Some(payments) = &app.payments {
+        money(&mut page, &payments.figures, durable);
+    }
     sockets(&mut page, &app.stream, durable);
     page.gauge(
         "gollem_follower_lag_inputs",
@@ -79,6 +83,43 @@ fn text(app: &App) -> String {
         tracing::warn!(%error, "the views cannot be read: the metrics lack the market");
     }
     page.into_text()
+}
+
+/// Payments, and what is to be done outside.
+fn money(page: &mut Page, figures: &Figures, durable: u64) {
+    let read = |figure: &AtomicU64| figure.load(Ordering::Relaxed);
+    page.counter("gollem_payment_notices_total", "Notices of the payment processor.", read(&figures.notices));
+    page.counter(
+        "gollem_payment_notices_refused_total",
+        "Notices whose signature was not the processor's.",
+        read(&figures.notices_refused),
+    );
+    page.gauge("gollem_outbox_letters_due", "What is still to be done outside.", read(&figures.letters_due));
+    page.gauge(
+        "gollem_outbox_letters_dead",
+        "What waits for a person: GET /v1/admin/outbox.",
+        read(&figures.letters_dead),
+    );
+    page.gauge(
+        "gollem_outbox_lag_inputs",
+        "Durable inputs that the outbox has not looked at yet.",
+        durable.saturating_sub(read(&figures.position)),
+    );
+    page.gauge(
+        "gollem_outbox_stopped",
+        "Whether the outbox stands still; the log says why.",
+        figures.outbox_stopped.load(Ordering::Relaxed).into(),
+    );
+    page.gauge(
+        "gollem_reconcile_differences",
+        "Differences between the processor's books and the ledger, the last time they were compared.",
+        read(&figures.differences),
+    );
+    page.gauge(
+        "gollem_reconcile_timestamp_seconds",
+        "When they were compared, in Unix seconds; 0 if never.",
+        read(&figures.reconciled_at),
+    );
 }
 
 /// Requests over HTTP.

@@ -9,7 +9,7 @@ pub(crate) struct Payout {
     #[schema(pattern = "^pay_[0-9]+$")]
     id: String,
     amount_usd: Dollars,
-    /// `requested`, `sent`, `confirmed` or `failed`.
+    /// `requested`, `sent`, `confirmed`, `failed`, or `returned` after it had been confirmed.
     status: String,
     requested_at: Time,
     requested_at_us: Micros,
@@ -130,4 +130,48 @@ pub(crate) struct Purchased {
     reference: String,
     seq: u64,
     repeated: bool,
+}
+
+#[derive(ToSchema)]
+pub(crate) struct PaymentBegun {
+    /// The processor's number of the payment.
+    id: String,
+    account: String,
+    processor: String,
+    amount_usd: Dollars,
+    credits: Credits,
+    /// `open`, `processing`, `succeeded` or `canceled`.
+    status: String,
+    /// With it the buyer's own page or app pays.
+    client_secret: Option<String>,
+    publishable_key: Option<String>,
+}
+
+#[derive(ToSchema)]
+pub(crate) struct CreditsLeft {
+    account: String,
+    unit: String,
+    /// What may still be spent: available, and the rest of the cap.
+    remaining: Credits,
+    available: Credits,
+    /// Available, held and in escrow.
+    total: Credits,
+    held: Credits,
+    escrow: Credits,
+    /// What is owed.
+    overage: Credits,
+    /// How much may be owed.
+    cap: Credits,
+    auto_renew: Option<Value>,
+    saved_method: bool,
+    seq: u64,
+}
+
+#[derive(ToSchema)]
+pub(crate) struct MoneyMoved {
+    transactions: Vec<Value>,
+    #[schema(required = true)]
+    next_before: Option<String>,
+    /// Payments that were begun, whatever became of them.
+    payments: Vec<Value>,
 }

@@ -1,5 +1,10 @@
-//! Money in and out. Until a payment processor is connected, purchases are grants of a development exchange and payouts
-//! are confirmed by the operator.
+//! Money in and out. Without a payment processor, purchases are grants of a development exchange and payouts are sent and
+//! confirmed by the operator; with one, `intents` buys and letters pay out.
+
+pub(crate) mod admin;
+pub(crate) mod intents;
+pub(crate) mod settings;
+pub(crate) mod webhook;
 
 use crate::api::{Segment, check_name, parse, parse_id, reference};
 use crate::app::App;
@@ -119,6 +124,7 @@ pub(crate) async fn send_payout(
     State(app): State<Arc<App>>,
     Segment(payout): Segment,
 ) -> Result<Json<Value>, ApiError> {
+    by_hand(&app)?;
     let id = PayoutId(parse_id("payout", "pay_", &payout)?);
     let ack = app.execute(Command::SendPayout { payout: id }).await?;
     Ok(Json(json!({ "id": payout, "status": "sent", "seq": ack.seq })))
@@ -129,6 +135,7 @@ pub(crate) async fn confirm_payout(
     State(app): State<Arc<App>>,
     Segment(payout): Segment,
 ) -> Result<Json<Value>, ApiError> {
+    by_hand(&app)?;
     let id = PayoutId(parse_id("payout", "pay_", &payout)?);
     let ack = app.execute(Command::ConfirmPayout { payout: id }).await?;
     Ok(Json(json!({ "id": payout, "status": "confirmed", "seq": ack.seq })))
@@ -139,7 +146,20 @@ pub(crate) async fn fail_payout(
     State(app): State<Arc<App>>,
     Segment(payout): Segment,
 ) -> Result<Json<Value>, ApiError> {
+    if app.payments.is_some() {
+        let seq = admin::give_up(&app, &payout).await?;
+        return Ok(Json(json!({ "id": payout, "status": "failed", "seq": seq })));
+    }
     let id = PayoutId(parse_id("payout", "pay_", &payout)?);
     let ack = app.execute(Command::FailPayout { payout: id }).await?;
     Ok(Json(json!({ "id": payout, "status": "failed", "seq": ack.seq })))
+}
+
+/// What a processor does is not done by hand as well: it would be paid twice.
+fn by_hand(app: &App) -> Result<(), ApiError> {
+    if app.payments.is_none() {
+        return Ok(());
+    }
+    let message = "the payment processor pays out: GET /v1/admin/outbox tells what it waits for";
+    Err(ApiError::new(StatusCode::CONFLICT, "invalid_request_error", "payouts_automatic", message))
 }

@@ -1,0 +1,309 @@
+//! Reconciliation: the processor's books against the ledger's, line by line.
+//!
+//! Both are lists of movements of money between the exchange and the world. Each line has a name under which the other side
+//! must have the same sum: a payment, refund or dispute its reference, a payout its number. What the processor has and the
+//! ledger has not is a lost notice, and is looked at first (`settle`); what differs after that is a difference, named for a
+//! person. Times differ by what notices and banks take, so lines are matched by name, and belong to the processor's day.
+
+use super::processor::{BookLine, Cause, Cents, Processor};
+use super::settle::{self, dispute_reference, refund_reference};
+use super::store::{Movement, MovementKind, hex, reference_of};
+use super::{PaymentError, Payments, cents_of};
+use crate::app::App;
+use crate::identity::unix_seconds;
+use gollem_engine::{Amount, Engine, PayoutId};
+use gollem_projections::calendar::date_name;
+use gollem_projections::words::account_name;
+use rust_decimal::Decimal;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+/// Seconds of a day.
+pub(crate) const DAY_S: i64 = 86_400;
+/// Lines that far outside of what is asked for are matched, too: what happened there may have its other side inside.
+const MARGIN_S: i64 = 7 * DAY_S;
+/// How often the books are compared without being asked.
+const EVERY: Duration = Duration::from_secs(24 * 3_600);
+/// How soon after the start for the first time.
+const FIRST: Duration = Duration::from_secs(60);
+/// The days that are compared then.
+const RECENT_S: i64 = 35 * DAY_S;
+/// The pause before it is tried again when the processor does not answer.
+const RETRY: Duration = Duration::from_secs(600);
+/// Payments and the like that are looked at again in one reconciliation, at the most.
+const LOOKS_MAX: usize = 10_000;
+
+/// Under which name both sides have a sum.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Name {
+    Payment(String),
+    Refund(String),
+    Dispute(String),
+    Payout(u64),
+}
+
+/// What both sides have under a name.
+#[derive(Clone, Debug, Default)]
+struct Entry {
+    processor: Cents,
+    ledger: Cents,
+    /// The processor's first line, or else the ledger's: Unix seconds.
+    at: i64,
+    on_processor: bool,
+    account: Option<String>,
+    /// What the processor calls it.
+    id: String,
+    currency: Option<String>,
+}
+
+/// What a reconciliation came to.
+#[derive(Clone, Debug)]
+pub(crate) struct Report {
+    /// For people and programs; `docs/payments.md` has its fields.
+    pub(crate) json: Value,
+    pub(crate) differences: u64,
+}
+
+/// Compares the books of those Unix seconds.
+///
+/// # Errors
+/// When the processor, the exchange or the store does not answer.
+pub(crate) async fn reconcile(app: &App, payments: &Payments, from: i64, to: i64) -> Result<Report, PaymentError> {
+    let _one = payments.reconciling.lock().await;
+    let lines = payments.processor.books(from - MARGIN_S, to + MARGIN_S).await?;
+    let transfers: HashMap<String, PayoutId> = payments.store.transfers().await?.into_iter().collect();
+    let looked = look_again(app, payments, &lines).await?;
+    caught_up(app, payments).await?;
+    let movements = payments.store.movements().await?;
+    let (entries, fees, others) = joined(&lines, &movements, &transfers);
+    let foreign = foreign(payments, &entries).await?;
+    let under_way = under_way(app).await?;
+    let (mut days, mut differences): (BTreeMap<i64, [Cents; 3]>, Vec<Value>) = Default::default();
+    let mut pending = 0_u64;
+    for (name, entry) in entries.iter().filter(|(_, entry)| (from..to).contains(&entry.at)) {
+        let is_foreign = matches!(name, Name::Payment(reference) if foreign.contains(reference));
+        if is_foreign || (!entry.on_processor && entry.ledger == 0) {
+            continue;
+        }
+        let day = days.entry(entry.at.div_euclid(DAY_S) * DAY_S).or_default();
+        (day[0], day[1]) = (day[0] + entry.processor, day[1] + entry.ledger);
+        let wrong_currency = entry.currency.as_deref().is_some_and(|currency| currency != "usd");
+        if entry.processor == entry.ledger && !wrong_currency {
+            continue;
+        }
+        if matches!(name, Name::Payout(payout) if under_way.contains(payout)) {
+            pending += 1;
+            day[2] += entry.processor - entry.ledger;
+            continue;
+        }
+        differences.push(difference(name, entry));
+    }
+    let json = json!({
+        "from": day_name(from), "to": day_name(to), "ok": differences.is_empty(),
+        "days": days.iter().map(|(day, [processor, ledger, pending])| json!({
+            "day": day_name(*day), "processor_usd": usd(*processor), "ledger_usd": usd(*ledger),
+            "under_way_usd": usd(*pending), "difference_usd": usd(processor - ledger - pending),
+        })).collect::<Vec<Value>>(),
+        "differences": differences, "payouts_under_way": pending, "looked_at_again": looked,
+        "foreign_payments": foreign.len(), "processor_fees_usd": usd(fees), "other_lines": others,
+    });
+    Ok(Report { differences: json["differences"].as_array().map_or(0, Vec::len) as u64, json })
+}
+
+/// Notices get lost: what the processor has is looked at as if one had come.
+async fn look_again(app: &App, payments: &Payments, lines: &[BookLine]) -> Result<Vec<String>, PaymentError> {
+    let known = payments.store.movements().await?;
+    let known: BTreeSet<&str> = known.iter().map(|movement| movement.reference.as_str()).collect();
+    let mut looked = BTreeSet::new();
+    for line in lines {
+        let (reference, intent) = match &line.cause {
+            Cause::Payment { intent } => (reference_of("payment", intent), Some(intent)),
+            Cause::Refund { id, mark, intent } => (refund_reference(id, mark.as_deref()), intent.as_ref()),
+            Cause::RefundFailure { intent, .. } => (gollem_engine::Reference([0; 16]), intent.as_ref()),
+            // One side may be booked and the other not.
+            Cause::Dispute { intent, .. } => (gollem_engine::Reference([0; 16]), intent.as_ref()),
+            Cause::Transfer { .. } | Cause::TransferReversal { .. } | Cause::Other { .. } => continue,
+        };
+        let Some(intent) = intent.filter(|_| !known.contains(hex(reference).as_str())) else { continue };
+        if looked.len() < LOOKS_MAX && looked.insert(intent.clone()) {
+            match settle::payment(app, payments, intent).await {
+                // What cannot be booked stays a difference.
+                Err(error) if error.is_lasting() => tracing::warn!(intent, %error, "a payment cannot be booked"),
+                done => done?,
+            }
+        }
+    }
+    for payout in reversed(payments, lines).await? {
+        match settle::payout(app, payments, payout).await {
+            Err(error) if error.is_lasting() => tracing::warn!(payout = payout.0, %error, "a payout needs a person"),
+            done => done.map(|_| ())?,
+        }
+    }
+    Ok(looked.into_iter().collect())
+}
+
+/// Payouts of which a transfer came back.
+async fn reversed(payments: &Payments, lines: &[BookLine]) -> Result<BTreeSet<PayoutId>, PaymentError> {
+    let transfers: HashMap<String, PayoutId> = payments.store.transfers().await?.into_iter().collect();
+    let reversed = lines.iter().filter_map(|line| match &line.cause {
+        Cause::TransferReversal { transfer } => transfers.get(transfer).copied(),
+        _ => None,
+    });
+    Ok(reversed.collect())
+}
+
+/// Waits until the outbox has written down what was just booked.
+async fn caught_up(app: &App, payments: &Payments) -> Result<(), PaymentError> {
+    let wanted = app.status.durable_seq();
+    let position = || payments.figures.position.load(Ordering::Acquire);
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+    while position() < wanted {
+        if tokio::time::Instant::now() > deadline {
+            let message = format!("the outbox is at input {} and must reach {wanted}: try again later", position());
+            return Err(PaymentError::Exchange(crate::error::ApiError::unavailable("outbox_behind", message)));
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Ok(())
+}
+
+/// Both books by name; what the processor kept for itself; and lines that are no business of the ledger's.
+fn joined(
+    lines: &[BookLine],
+    movements: &[Movement],
+    transfers: &HashMap<String, PayoutId>,
+) -> (BTreeMap<Name, Entry>, Cents, usize) {
+    let (mut entries, mut fees, mut others): (BTreeMap<Name, Entry>, Cents, usize) = Default::default();
+    for line in lines {
+        fees += line.fee;
+        let named = match &line.cause {
+            Cause::Payment { intent } => Some((Name::Payment(hex(reference_of("payment", intent))), intent.clone())),
+            Cause::Refund { id, mark, .. } | Cause::RefundFailure { id, mark, .. } => {
+                Some((Name::Refund(hex(refund_reference(id, mark.as_deref()))), id.clone()))
+            }
+            Cause::Dispute { id, .. } => Some((Name::Dispute(hex(dispute_reference(id))), id.clone())),
+            Cause::Transfer { payout } => payout.map(|payout| (Name::Payout(payout.0), line.id.clone())),
+            Cause::TransferReversal { transfer } => {
+                transfers.get(transfer).map(|payout| (Name::Payout(payout.0), transfer.clone()))
+            }
+            Cause::Other { .. } => None,
+        };
+        let Some((name, id)) = named else {
+            others += 1;
+            continue;
+        };
+        let entry = entries.entry(name).or_default();
+        entry.processor += line.cents;
+        if !entry.on_processor {
+            (entry.at, entry.id, entry.on_processor) = (line.created, id, true);
+        }
+        if line.currency != "usd" {
+            entry.currency = Some(line.currency.clone());
+        }
+    }
+    for movement in movements {
+        let reference = movement.reference.clone();
+        let name = match movement.kind {
+            MovementKind::Purchase => Name::Payment(reference),
+            MovementKind::Refund | MovementKind::RefundFailed => Name::Refund(reference),
+            MovementKind::DisputeOpened | MovementKind::DisputeWon => Name::Dispute(reference),
+            MovementKind::PayoutPaid | MovementKind::PayoutReturned => match reference.parse() {
+                Ok(payout) => Name::Payout(payout),
+                Err(_) => continue,
+            },
+        };
+        let entry = entries.entry(name).or_default();
+        entry.ledger += cents_of(Amount(movement.atoms));
+        entry.account = Some(account_name(movement.account));
+        if !entry.on_processor && entry.at == 0 {
+            entry.at = movement.at;
+        }
+    }
+    (entries, fees, others)
+}
+
+/// Payments at the processor that are not of this exchange: it may be used for more.
+async fn foreign(payments: &Payments, entries: &BTreeMap<Name, Entry>) -> Result<BTreeSet<String>, PaymentError> {
+    let mut foreign = BTreeSet::new();
+    for (name, entry) in entries {
+        let Name::Payment(reference) = name else { continue };
+        if entry.ledger == 0
+            && entry.on_processor
+            && payments.store.intent(&entry.id).await?.is_none()
+            && payments.processor.intent(&entry.id).await?.account.is_none()
+        {
+            foreign.insert(reference.clone());
+        }
+    }
+    Ok(foreign)
+}
+
+/// Payouts that are pending: the processor may have their money, the ledger not yet.
+async fn under_way(app: &App) -> Result<BTreeSet<u64>, PaymentError> {
+    let pending = |engine: &Engine| engine.payouts().map(|(payout, _)| payout.0).collect();
+    Ok(app.inspect(pending).await?.1)
+}
+
+fn difference(name: &Name, entry: &Entry) -> Value {
+    let (kind, reference) = match name {
+        Name::Payment(reference) => ("payment", reference.clone()),
+        Name::Refund(reference) => ("refund", reference.clone()),
+        Name::Dispute(reference) => ("dispute", reference.clone()),
+        Name::Payout(payout) => ("payout", format!("pay_{payout}")),
+    };
+    let why = match (&entry.currency, entry.on_processor, entry.ledger) {
+        (Some(currency), ..) => format!("it is in {currency}, and credits are bought with usd"),
+        (None, true, 0) => "the processor has it and the ledger has not".to_owned(),
+        (None, false, _) => "the ledger has it and the processor has not".to_owned(),
+        _ => "the amounts differ".to_owned(),
+    };
+    json!({
+        "day": day_name(entry.at), "kind": kind, "id": entry.id, "reference": reference, "account": entry.account,
+        "processor_usd": usd(entry.processor), "ledger_usd": usd(entry.ledger), "why": why,
+    })
+}
+
+fn usd(cents: Cents) -> String {
+    Decimal::new(cents, 2).to_string()
+}
+
+/// A day (UTC), as in `2026-11-22`.
+fn day_name(at: i64) -> String {
+    date_name(u32::try_from(at.div_euclid(DAY_S)).unwrap_or(0))
+}
+
+/// Compares the books of the last weeks every day, as long as there is an exchange.
+pub(crate) async fn every_day(app: Weak<App>) {
+    let mut pause = FIRST;
+    loop {
+        tokio::time::sleep(pause).await;
+        let Some(app) = app.upgrade() else { return };
+        pause = match compare(&app).await {
+            Ok(()) => EVERY,
+            Err(error) => {
+                tracing::warn!(%error, "the books could not be compared; trying again later");
+                RETRY
+            }
+        };
+    }
+}
+
+async fn compare(app: &Arc<App>) -> Result<(), PaymentError> {
+    let Some(payments) = &app.payments else { return Ok(()) };
+    let now = unix_seconds();
+    let report = reconcile(app, payments, now - RECENT_S, now + DAY_S).await?;
+    note(payments, &report);
+    Ok(())
+}
+
+/// Keeps what a reconciliation came to for the metrics, and logs each difference.
+pub(crate) fn note(payments: &Payments, report: &Report) {
+    payments.figures.differences.store(report.differences, Ordering::Relaxed);
+    payments.figures.reconciled_at.store(unix_seconds().unsigned_abs(), Ordering::Relaxed);
+    for difference in report.json["differences"].as_array().into_iter().flatten() {
+        tracing::error!(%difference, "the processor's books and the ledger's differ");
+    }
+}
