@@ -182,6 +182,26 @@ pub enum Command {
         /// Whose asks it may take; at most [`crate::limits::CHOSEN_PROVIDERS_MAX`] are named.
         providers: Providers,
     },
+    /// The processor has returned part or all of a purchase to who bought it, whoever asked for that: what is not there
+    /// any more is owed. Once per reference, of which refunds of either kind share the table.
+    RecordRefund {
+        /// The purchase's reference.
+        purchase: Reference,
+        /// At most what is left of the purchase.
+        amount: Amount,
+        /// The refund's own reference.
+        reference: Reference,
+    },
+    /// The processor could not return the money after all: the credits come back.
+    FailRefund {
+        /// The refund's reference, which stays used.
+        reference: Reference,
+    },
+    /// A confirmed payout came back, from the bank or because it was reversed: it is earned again.
+    ReturnPayout {
+        /// Which payout.
+        payout: PayoutId,
+    },
 }
 
 /// An order as it is placed.
@@ -523,6 +543,9 @@ mod tests {
                 order: Box::new(bid),
                 providers: Providers::Except(vec![AccountId(8), AccountId(9)]),
             },
+            Command::RecordRefund { purchase: Reference([1; 16]), amount: Amount(7), reference: Reference([4; 16]) },
+            Command::FailRefund { reference: Reference([4; 16]) },
+            Command::ReturnPayout { payout: PayoutId(1) },
         ]
     }
 

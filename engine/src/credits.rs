@@ -19,10 +19,10 @@ use bincode::{Decode, Encode};
 /// A purchase that was credited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub(crate) struct Purchase {
-    account: AccountId,
+    pub(crate) account: AccountId,
     amount: Amount,
     /// What was neither refunded nor taken back.
-    left: Amount,
+    pub(crate) left: Amount,
 }
 
 /// A refund that was made.
@@ -37,7 +37,7 @@ pub(crate) struct Refund {
 pub(crate) struct Dispute {
     purchase: Reference,
     amount: Amount,
-    won: Option<bool>,
+    pub(crate) won: Option<bool>,
 }
 
 impl Engine {
@@ -67,7 +67,7 @@ impl Engine {
         Ok(())
     }
 
-    fn check_room(&self, account: AccountId, amount: Amount) -> Result<(), RejectReason> {
+    pub(crate) fn check_room(&self, account: AccountId, amount: Amount) -> Result<(), RejectReason> {
         let has_room = self.ledger.has_room(account, amount);
         if has_room { Ok(()) } else { Err(RejectReason::BalanceTooLarge { max: Amount(ACCOUNT_ATOMS_MAX) }) }
     }
@@ -86,37 +86,80 @@ impl Engine {
         self.ledger.transfer(repayment, events);
     }
 
+    /// Returns part of a purchase because its buyer asked: only credits that are there.
     pub(crate) fn refund_purchase(
         &mut self,
         purchase: Reference,
         amount: Amount,
         reference: Reference,
+        at: Timestamp,
         events: &mut Events,
     ) -> Result<(), RejectReason> {
         let refund = Refund { purchase, amount };
-        if let Some(first) = self.refunds.get(&reference) {
-            if *first != refund {
-                return Err(RejectReason::ReferenceConflict);
-            }
-            events.push(Event::RefundRepeated { reference });
+        if self.repeats_refund(refund, reference, events)? {
             return Ok(());
         }
         let account = self.check_refundable(purchase, amount)?;
         self.check_owes_nothing(account)?;
-        let available = self.ledger.balance(account).map_or(Amount::ZERO, |balance| balance.available);
+        let available = self.available(account);
         if amount > available {
             return Err(RejectReason::InsufficientCredits { needed: amount, available });
         }
+        self.refund(refund, reference, account, at, events);
+        Ok(())
+    }
+
+    /// Notes that the processor has returned part of a purchase: the money is gone, whatever the balance.
+    pub(crate) fn record_refund(
+        &mut self,
+        purchase: Reference,
+        amount: Amount,
+        reference: Reference,
+        at: Timestamp,
+        events: &mut Events,
+    ) -> Result<(), RejectReason> {
+        let refund = Refund { purchase, amount };
+        if self.repeats_refund(refund, reference, events)? {
+            return Ok(());
+        }
+        let account = self.check_refundable(purchase, amount)?;
+        self.refund(refund, reference, account, at, events);
+        Ok(())
+    }
+
+    /// Whether this refund was made before, which is then told.
+    fn repeats_refund(&self, refund: Refund, reference: Reference, events: &mut Events) -> Result<bool, RejectReason> {
+        match self.refunds.get(&reference) {
+            Some(first) if *first == refund => {
+                events.push(Event::RefundRepeated { reference });
+                Ok(true)
+            }
+            Some(_) => Err(RejectReason::ReferenceConflict),
+            None => Ok(false),
+        }
+    }
+
+    fn refund(&mut self, refund: Refund, reference: Reference, account: AccountId, at: Timestamp, events: &mut Events) {
+        let Refund { purchase, amount } = refund;
         self.refunds.insert(reference, refund);
         self.purchases.update(&purchase, |purchase| purchase.left.0 -= amount.0);
         events.push(Event::PurchaseRefunded { account, amount, reference });
-        let transfer = Transfer {
-            debit: LedgerAccount::Available(account),
-            credit: LedgerAccount::External,
-            amount,
-            code: TransferCode::PurchaseRefund,
-        };
-        self.ledger.transfer(transfer, events);
+        self.take_back(account, amount, TransferCode::PurchaseRefund, at, events);
+    }
+
+    /// Takes a refund back that could not be made. Its reference stays used.
+    pub(crate) fn fail_refund(&mut self, reference: Reference, events: &mut Events) -> Result<(), RejectReason> {
+        let Refund { purchase, amount } = *self.refunds.get(&reference).ok_or(RejectReason::UnknownRefund)?;
+        if self.failed_refunds.get(&reference).is_some() {
+            events.push(Event::RefundRepeated { reference });
+            return Ok(());
+        }
+        let account = self.purchases.get(&purchase).ok_or(RejectReason::UnknownPurchase)?.account;
+        self.check_room(account, amount)?;
+        self.failed_refunds.insert(reference, ());
+        self.purchases.update(&purchase, |purchase| purchase.left.0 += amount.0);
+        events.push(Event::RefundFailed { account, amount, reference });
+        self.pay_in(account, amount, TransferCode::RefundReturn, events);
         Ok(())
     }
 
@@ -134,8 +177,7 @@ impl Engine {
         if owed.0 > 0 { Err(RejectReason::AccountInDebt { owed, max: Amount::ZERO }) } else { Ok(()) }
     }
 
-    /// The processor took money back: from what is available, after the account's bids are cancelled and its locks
-    /// released; the rest is owed.
+    /// Notes that the processor took a purchase back.
     pub(crate) fn open_dispute(
         &mut self,
         purchase: Reference,
@@ -155,20 +197,37 @@ impl Engine {
         self.disputes.insert(reference, Dispute { purchase, amount, won: None });
         self.purchases.update(&purchase, |purchase| purchase.left.0 -= amount.0);
         events.push(Event::DisputeOpened { account, amount, reference });
-        for slot in self.own_orders(account, |engine, slot| !engine.orders.hot(slot).flags.has(Flags::ASK)) {
-            self.close_order(slot, CloseReason::Disputed, events);
+        self.take_back(account, amount, TransferCode::Dispute, at, events);
+        Ok(())
+    }
+
+    /// Lets money go that the processor has taken: from what is available; the rest is owed. A dispute first ends all that
+    /// the account is about to buy; a refund does only if it needs what that reserves.
+    fn take_back(
+        &mut self,
+        account: AccountId,
+        amount: Amount,
+        code: TransferCode,
+        at: Timestamp,
+        events: &mut Events,
+    ) {
+        if code == TransferCode::Dispute || amount > self.available(account) {
+            for slot in self.own_orders(account, |engine, slot| !engine.orders.hot(slot).flags.has(Flags::ASK)) {
+                self.close_order(slot, CloseReason::Disputed, events);
+            }
+            self.end_disputed_locks(account, at, events);
         }
-        self.end_disputed_locks(account, at, events);
-        let available = self.ledger.balance(account).map_or(Amount::ZERO, |balance| balance.available);
-        let covered = available.min(amount);
+        let covered = self.available(account).min(amount);
         for (debit, part) in [
             (LedgerAccount::Available(account), covered),
             (LedgerAccount::Receivable(account), Amount(amount.0 - covered.0)),
         ] {
-            let (credit, code) = (LedgerAccount::External, TransferCode::Dispute);
-            self.ledger.transfer(Transfer { debit, credit, amount: part, code }, events);
+            self.ledger.transfer(Transfer { debit, credit: LedgerAccount::External, amount: part, code }, events);
         }
-        Ok(())
+    }
+
+    fn available(&self, account: AccountId) -> Amount {
+        self.ledger.balance(account).map_or(Amount::ZERO, |balance| balance.available)
     }
 
     pub(crate) fn resolve_dispute(

@@ -51,6 +51,8 @@ pub struct Engine {
     pub(crate) next_payout: u64,
     pub(crate) purchases: TrackedMap<Reference, Purchase>,
     pub(crate) refunds: TrackedMap<Reference, Refund>,
+    /// Those of `refunds` that failed.
+    pub(crate) failed_refunds: TrackedMap<Reference, ()>,
     pub(crate) disputes: TrackedMap<Reference, Dispute>,
     pub(crate) policies: TrackedMap<AccountId, Policies>,
     pub(crate) spending: AllSpending,
@@ -86,6 +88,7 @@ impl Engine {
             next_payout: 1,
             purchases: TrackedMap::new(Section::Purchases),
             refunds: TrackedMap::new(Section::Refunds),
+            failed_refunds: TrackedMap::new(Section::FailedRefunds),
             disputes: TrackedMap::new(Section::Disputes),
             policies: TrackedMap::new(Section::Policies),
             spending: AllSpending::default(),
@@ -173,8 +176,12 @@ impl Engine {
                 self.purchase(*account, *amount, *reference, events)
             }
             Command::RefundPurchase { purchase, amount, reference } => {
-                self.refund_purchase(*purchase, *amount, *reference, events)
+                self.refund_purchase(*purchase, *amount, *reference, at, events)
             }
+            Command::RecordRefund { purchase, amount, reference } => {
+                self.record_refund(*purchase, *amount, *reference, at, events)
+            }
+            Command::FailRefund { reference } => self.fail_refund(*reference, events),
             Command::OpenDispute { purchase, amount, reference } => {
                 self.open_dispute(*purchase, *amount, *reference, at, events)
             }
@@ -183,6 +190,7 @@ impl Engine {
             Command::ConfirmPayout { payout } => self.end_payout(*payout, true, events),
             Command::FailPayout { payout } => self.end_payout(*payout, false, events),
             Command::SendPayout { payout } => self.send_payout(*payout, events),
+            Command::ReturnPayout { payout } => self.return_payout(*payout, events),
             Command::SetPayoutPolicy { account, policy } => self.set_payout_policy(*account, *policy, at, events),
             Command::SetCreditPolicy { account, policy } => self.set_credit_policy(*account, *policy, events),
             Command::SetKeyLimits { account, key, limits } => self.set_key_limits(*account, *key, *limits, events),
@@ -307,13 +315,14 @@ impl Engine {
             accounts,
             orders,
             contracts,
-            // Locks are summed up with markets, so that a state without locks has the hash it had before there were any.
+            // Locks are summed up with markets, so that a state without locks has the hash it had before there were any;
+            // failed refunds with refunds likewise.
             markets.fold(self.locks.total(), u64::wrapping_add),
             self.providers.total(),
             self.answers.hash(),
             self.payouts.total(),
             self.purchases.total(),
-            self.refunds.total(),
+            self.refunds.total().wrapping_add(self.failed_refunds.total()),
             self.disputes.total(),
             self.policies.total(),
             self.spending.hash(),

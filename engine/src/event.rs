@@ -226,7 +226,7 @@ pub enum Event {
         /// The refund's reference.
         reference: Reference,
     },
-    /// The refund with this reference was made before; nothing changed.
+    /// The refund with this reference was made, or failed, before; nothing changed.
     RefundRepeated {
         /// The refund's reference.
         reference: Reference,
@@ -338,6 +338,24 @@ pub enum Event {
         /// Why: cancelled, expired or disputed.
         reason: CloseReason,
     },
+    /// A refund could not be made: the purchase's credits are back.
+    RefundFailed {
+        /// Who bought.
+        account: AccountId,
+        /// How much.
+        amount: Amount,
+        /// The refund's reference.
+        reference: Reference,
+    },
+    /// A confirmed payout came back and is earned again.
+    PayoutReturned {
+        /// Which payout.
+        payout: PayoutId,
+        /// The provider.
+        account: AccountId,
+        /// Whole cents.
+        amount: Amount,
+    },
 }
 
 impl Event {
@@ -383,6 +401,8 @@ impl Event {
             Event::PayoutSent { .. } => "payout_sent",
             Event::QuoteLocked { .. } => "quote_locked",
             Event::QuoteReleased { .. } => "quote_released",
+            Event::RefundFailed { .. } => "refund_failed",
+            Event::PayoutReturned { .. } => "payout_returned",
         }
     }
 }
@@ -492,7 +512,7 @@ pub enum CloseReason {
     DeadMan,
     /// The account's connection timer fired.
     Disconnected,
-    /// The account's money was taken back by a dispute.
+    /// The account's money was taken back by a dispute, or by a refund that its credits did not cover.
     Disputed,
 }
 

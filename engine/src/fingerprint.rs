@@ -111,6 +111,7 @@ pub(crate) enum Section {
     Timers,
     Policies,
     Locks,
+    FailedRefunds,
 }
 
 /// Hash of one row.

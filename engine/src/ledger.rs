@@ -100,13 +100,13 @@ pub enum TransferCode {
     PayoutRequest,
     /// A payout was made: pending to external.
     PayoutConfirm,
-    /// A payout failed: pending to earned.
+    /// A payout failed: pending to earned. Or it came back after it was made: external to earned.
     PayoutReturn,
     /// The buyer's fee of a delivery: escrow to fees.
     TradeFee,
     /// A broken promise: earned to the buyer's available.
     Rebate,
-    /// A purchase went back: available to external.
+    /// A purchase went back: available, then receivable, to external.
     PurchaseRefund,
     /// A disputed purchase went back: available, then receivable, to external.
     Dispute,
@@ -116,6 +116,8 @@ pub enum TransferCode {
     Overage,
     /// Debts are paid from a purchase: available to receivable.
     Repay,
+    /// A refund failed: external to available.
+    RefundReturn,
 }
 
 /// One movement of money.

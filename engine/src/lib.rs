@@ -76,7 +76,7 @@ pub use money::{ATOMS_PER_CENT, ATOMS_PER_CREDIT, Amount, Price, Quantity};
 pub use order::{
     Attributes, Constraints, GpuClass, Order, Precision, Preference, Region, SelfTrade, Side, Terms, TimeInForce,
 };
-pub use payout::Payout;
+pub use payout::{Payout, PayoutStatus};
 pub use prefetch::prefetch;
 pub use quote::{Candidate, Verdict};
 pub use refusal::{KeyLimit, RejectReason};

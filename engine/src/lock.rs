@@ -207,7 +207,7 @@ impl Engine {
         self.return_unused(&contract, at, events);
     }
 
-    /// Ends all locks of an account that owes money for a disputed purchase, oldest first.
+    /// Ends all locks of an account whose money is taken back, oldest first.
     pub(crate) fn end_disputed_locks(&mut self, account: AccountId, at: Timestamp, events: &mut Events) {
         let own: Vec<OrderId> = self.locks_of(account).map(|lock| lock.order.id).collect();
         for id in own {

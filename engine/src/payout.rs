@@ -1,7 +1,8 @@
 //! Payouts: earnings on their way from a provider's account to its bank.
 //!
 //! requested (earned -> pending) -> sent (the processor has it) -> confirmed (pending -> external) or failed (pending ->
-//! earned); what ends before it was marked as sent was sent all the same.
+//! earned); what ends before it was marked as sent was sent all the same. A confirmed one may be returned (external ->
+//! earned), so confirmed ones are kept for ever; failed and returned ones are forgotten.
 //! Only whole cents leave; the rest stays earned.
 
 use crate::calendar::next_month;
@@ -11,17 +12,64 @@ use crate::{
     ATOMS_PER_CENT, AccountId, Amount, Engine, Event, Events, LedgerAccount, PayoutId, PayoutPolicy, RejectReason,
     Timestamp, Transfer, TransferCode,
 };
+use bincode::de::Decoder;
+use bincode::enc::Encoder;
+use bincode::error::{AllowedEnumVariants, DecodeError, EncodeError};
 use bincode::{Decode, Encode};
 
-/// A pending payout.
+/// Where a payout is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum PayoutStatus {
+    /// Pending: it waits to be sent.
+    Requested,
+    /// Pending: the processor has it.
+    Sent,
+    /// It was paid; it may still come back.
+    Confirmed,
+}
+
+/// One byte. It was a flag once, whether the payout was sent: so pending payouts have the bytes, and states the hash, they
+/// had then.
+impl Encode for PayoutStatus {
+    fn encode<E: Encoder>(&self, encoder: &mut E) -> Result<(), EncodeError> {
+        (*self as u8).encode(encoder)
+    }
+}
+
+impl<C> Decode<C> for PayoutStatus {
+    fn decode<D: Decoder<Context = C>>(decoder: &mut D) -> Result<PayoutStatus, DecodeError> {
+        match u8::decode(decoder)? {
+            0 => Ok(PayoutStatus::Requested),
+            1 => Ok(PayoutStatus::Sent),
+            2 => Ok(PayoutStatus::Confirmed),
+            found => Err(DecodeError::UnexpectedVariant {
+                type_name: "PayoutStatus",
+                allowed: &AllowedEnumVariants::Range { min: 0, max: 2 },
+                found: found.into(),
+            }),
+        }
+    }
+}
+
+bincode::impl_borrow_decode!(PayoutStatus);
+
+/// A payout that is pending or was confirmed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Payout {
     /// The provider.
     pub account: AccountId,
     /// Whole cents.
     pub amount: Amount,
-    /// Whether the processor has it.
-    pub sent: bool,
+    /// Where it is.
+    pub status: PayoutStatus,
+}
+
+impl Payout {
+    /// Whether its money is still on its way out.
+    pub fn is_pending(&self) -> bool {
+        self.status != PayoutStatus::Confirmed
+    }
 }
 
 impl Engine {
@@ -48,7 +96,7 @@ impl Engine {
     pub(crate) fn start_payout(&mut self, account: AccountId, amount: Amount, events: &mut Events) {
         let payout = PayoutId(self.next_payout);
         self.next_payout += 1;
-        self.payouts.insert(payout, Payout { account, amount, sent: false });
+        self.payouts.insert(payout, Payout { account, amount, status: PayoutStatus::Requested });
         events.push(Event::PayoutRequested { payout, account, amount });
         let transfer = Transfer {
             debit: LedgerAccount::Earned(account),
@@ -59,27 +107,33 @@ impl Engine {
         self.ledger.transfer(transfer, events);
     }
 
+    fn pending_payout(&self, id: PayoutId) -> Result<Payout, RejectReason> {
+        self.payouts.get(&id).copied().filter(Payout::is_pending).ok_or(RejectReason::UnknownPayout)
+    }
+
     /// Notes that the processor took a pending payout on.
     pub(crate) fn send_payout(&mut self, id: PayoutId, events: &mut Events) -> Result<(), RejectReason> {
-        let payout = *self.payouts.get(&id).ok_or(RejectReason::UnknownPayout)?;
-        if payout.sent {
+        let payout = self.pending_payout(id)?;
+        if payout.status == PayoutStatus::Sent {
             return Err(RejectReason::PayoutAlreadySent);
         }
-        self.payouts.insert(id, Payout { sent: true, ..payout });
+        self.payouts.insert(id, Payout { status: PayoutStatus::Sent, ..payout });
         events.push(Event::PayoutSent { payout: id, account: payout.account, amount: payout.amount });
         Ok(())
     }
 
     /// Ends a pending payout: it was paid, or it failed and its earnings return.
     pub(crate) fn end_payout(&mut self, id: PayoutId, paid: bool, events: &mut Events) -> Result<(), RejectReason> {
-        let Payout { account, amount, .. } = self.payouts.remove(&id).ok_or(RejectReason::UnknownPayout)?;
+        let Payout { account, amount, .. } = self.pending_payout(id)?;
         let (event, credit, code) = if paid {
+            self.payouts.insert(id, Payout { account, amount, status: PayoutStatus::Confirmed });
             (
                 Event::PayoutConfirmed { payout: id, account, amount },
                 LedgerAccount::External,
                 TransferCode::PayoutConfirm,
             )
         } else {
+            self.payouts.remove(&id);
             (
                 Event::PayoutFailed { payout: id, account, amount },
                 LedgerAccount::Earned(account),
@@ -88,6 +142,18 @@ impl Engine {
         };
         events.push(event);
         self.ledger.transfer(Transfer { debit: LedgerAccount::PayoutPending(account), credit, amount, code }, events);
+        Ok(())
+    }
+
+    /// Takes a confirmed payout back: its money is here again, and earned.
+    pub(crate) fn return_payout(&mut self, id: PayoutId, events: &mut Events) -> Result<(), RejectReason> {
+        let confirmed = self.payouts.get(&id).copied().filter(|payout| !payout.is_pending());
+        let Payout { account, amount, .. } = confirmed.ok_or(RejectReason::UnknownPayout)?;
+        self.check_room(account, amount)?;
+        self.payouts.remove(&id);
+        events.push(Event::PayoutReturned { payout: id, account, amount });
+        let (debit, credit) = (LedgerAccount::External, LedgerAccount::Earned(account));
+        self.ledger.transfer(Transfer { debit, credit, amount, code: TransferCode::PayoutReturn }, events);
         Ok(())
     }
 

@@ -29,7 +29,7 @@ pub enum RejectReason {
     UnknownOrder,
     /// No open contract of that number.
     UnknownContract,
-    /// No pending payout of that number.
+    /// No pending payout of that number; to return one, no confirmed one.
     UnknownPayout,
     /// The exchange holds as many accounts as it may.
     TooManyAccounts {
@@ -245,4 +245,6 @@ pub enum RejectReason {
         /// Most it may name.
         max: u32,
     },
+    /// No refund has that reference.
+    UnknownRefund,
 }

@@ -28,8 +28,9 @@ use bincode::{Decode, Encode};
 
 /// First bytes of every snapshot, of whatever version.
 const MAGIC: [u8; 8] = *b"GLLMSNAP";
-/// The format written here. Version 1, which had no locks, is read too.
-const VERSION: u32 = 2;
+/// The format written here. Version 1 had no locks, version 2 no failed refunds, and both forgot payouts once they were
+/// confirmed: they are read too as long as no payout had ended.
+const VERSION: u32 = 3;
 /// Most bytes of rows in a chunk.
 const CHUNK_BYTES_MAX: usize = 64 * 1024;
 /// Most bytes in a row, as written and as decoding reckons them. The longest, of spending, has 1,445 and counts as 2,200.
@@ -50,6 +51,13 @@ pub enum SnapshotError {
         found: u32,
         /// The newest version that can be read.
         newest: u32,
+    },
+    /// An older version of the program wrote it and left confirmed payouts out, which may still come back: use an older
+    /// snapshot, or start from the journal.
+    #[error("the snapshot has version {found}, which forgot the payouts that had ended")]
+    PayoutsForgotten {
+        /// Its version.
+        found: u32,
     },
     /// It was damaged after it was written, or cut short: use an older snapshot, and look at the disk.
     #[error("the snapshot is damaged in chunk {chunk} ({part}): {what}")]
@@ -104,12 +112,13 @@ enum Part {
     Timers,
     /// By account, oldest first.
     Locks,
+    FailedRefunds,
     End,
 }
 
 impl Part {
     /// All of them by number, with their names.
-    const ALL: [(Part, &'static str); 18] = [
+    const ALL: [(Part, &'static str); 19] = [
         (Part::Header, "header"),
         (Part::Accounts, "accounts"),
         (Part::Markets, "markets"),
@@ -127,11 +136,18 @@ impl Part {
         (Part::Keys, "keys"),
         (Part::Timers, "timers"),
         (Part::Locks, "locks"),
+        (Part::FailedRefunds, "failed refunds"),
         (Part::End, "end"),
     ];
 
     fn from_number(number: u8, version: u32) -> Option<Part> {
-        if version == 1 && usize::from(number) == Part::Locks as usize {
+        // Parts were added in front of the end.
+        let end = match version {
+            1 => Part::Locks,
+            2 => Part::FailedRefunds,
+            _ => Part::End,
+        };
+        if number == end as u8 {
             return Some(Part::End);
         }
         Part::ALL.get(usize::from(number)).map(|(part, _)| *part)

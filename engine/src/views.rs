@@ -4,10 +4,9 @@ use crate::flags::Flags;
 use crate::market::Market;
 use crate::orders::{Slot, slot_named};
 use crate::{
-    AccountId, Attributes, Balance, Contract, ContractId, Engine, InstrumentId, InstrumentSpec, InstrumentState, KeyId,
-    KeyStanding, OrderId, Payout, PayoutId, Price, Quantity, Side, Terms, Timestamp,
+    AccountId, Amount, Attributes, Balance, Contract, ContractId, Engine, InstrumentId, InstrumentSpec,
+    InstrumentState, KeyId, KeyStanding, OrderId, Payout, PayoutId, Price, Quantity, Reference, Side, Terms, Timestamp,
 };
-use std::collections::BTreeMap;
 
 /// An open order as the engine keeps it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,9 +116,29 @@ impl Engine {
         all
     }
 
-    /// Pending payouts by id.
-    pub fn payouts(&self) -> &BTreeMap<PayoutId, Payout> {
-        self.payouts.map()
+    /// Pending payouts by id. Looks at all that were ever confirmed too.
+    pub fn payouts(&self) -> impl Iterator<Item = (PayoutId, Payout)> {
+        self.payouts.map().iter().map(|(id, payout)| (*id, *payout)).filter(|(_, payout)| payout.is_pending())
+    }
+
+    /// A payout that is pending or was confirmed; `None` for one that failed, was returned or never was.
+    pub fn payout(&self, id: PayoutId) -> Option<Payout> {
+        self.payouts.get(&id).copied()
+    }
+
+    /// Who made the purchase with this reference, and what of it was neither refunded nor taken back, in atoms.
+    pub fn purchase_left(&self, reference: Reference) -> Option<(AccountId, Amount)> {
+        self.purchases.get(&reference).map(|purchase| (purchase.account, purchase.left))
+    }
+
+    /// Whether a refund has this reference, be it that it failed.
+    pub fn knows_refund(&self, reference: Reference) -> bool {
+        self.refunds.get(&reference).is_some()
+    }
+
+    /// Whether the dispute with this reference was won: `None` for an unknown one, `Some(None)` while it is open.
+    pub fn dispute(&self, reference: Reference) -> Option<Option<bool>> {
+        self.disputes.get(&reference).map(|dispute| dispute.won)
     }
 
     /// Listed instruments in the order of their ids.

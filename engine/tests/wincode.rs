@@ -67,6 +67,9 @@ mod mirror {
         UseQuote { account: AccountId, lock: OrderId },
         ReleaseQuote { account: AccountId, lock: OrderId },
         PlaceChosen { order: NewOrder, providers: Providers },
+        RecordRefund { purchase: Reference, amount: Amount, reference: Reference },
+        FailRefund { reference: Reference },
+        ReturnPayout { payout: PayoutId },
     }
 
     #[derive(Debug, SchemaRead, SchemaWrite)]
@@ -249,5 +252,5 @@ fn wincode_reads_every_golden_command_as_the_same_and_writes_the_same_bytes() {
         assert_eq!(format!("{theirs:?}"), format!("{ours:?}"));
         assert_eq!(wincode::serialize(&theirs).unwrap(), bytes, "{ours:?}");
     }
-    assert_eq!(golden.lines().count(), 29, "all commands were seen, orders of both sides");
+    assert_eq!(golden.lines().count(), 32, "all commands were seen, orders of both sides");
 }

@@ -320,6 +320,9 @@ impl From<RejectReason> for ApiError {
                 let message = format!("amount_usd must be above 0 and at most what is left of the purchase, {max:.2}");
                 ApiError::invalid("amount_usd", message)
             }
+            RejectReason::UnknownRefund => {
+                ApiError::not_found("reference", "refund_not_found", "no refund has this reference")
+            }
             RejectReason::UnknownDispute => {
                 ApiError::not_found("reference", "dispute_not_found", "no dispute has this reference")
             }

@@ -165,6 +165,9 @@ impl<'a> Fold<'a> {
                 self.move_payout(*account, *payout, PayoutStatus::Confirmed)
             }
             Event::PayoutFailed { payout, account, .. } => self.move_payout(*account, *payout, PayoutStatus::Failed),
+            Event::PayoutReturned { payout, account, .. } => {
+                self.move_payout(*account, *payout, PayoutStatus::Returned)
+            }
             Event::PayoutPolicySet { account, policy } => self.policies_of(*account, |row| row.payout = *policy),
             Event::CreditPolicySet { account, policy } => self.policies_of(*account, |row| row.credit = *policy),
             Event::GuardRailSet { account, window, limit } => self.set_guard_rail(*account, *window, *limit),
@@ -182,6 +185,7 @@ impl<'a> Fold<'a> {
             | Event::TimerFired { .. }
             | Event::PurchaseRefunded { .. }
             | Event::RefundRepeated { .. }
+            | Event::RefundFailed { .. }
             | Event::DisputeOpened { .. }
             | Event::DisputeRepeated { .. }
             | Event::DisputeResolved { .. } => Ok(()),

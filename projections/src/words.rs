@@ -348,6 +348,7 @@ pub(crate) fn payout_status_name(status: PayoutStatus) -> &'static str {
         PayoutStatus::Sent => "sent",
         PayoutStatus::Confirmed => "confirmed",
         PayoutStatus::Failed => "failed",
+        PayoutStatus::Returned => "returned",
     }
 }
 
@@ -384,6 +385,7 @@ fn code_name(code: TransferCode) -> &'static str {
         TransferCode::DisputeReturn => "dispute_return",
         TransferCode::Overage => "overage",
         TransferCode::Repay => "repay",
+        TransferCode::RefundReturn => "refund_return",
     }
 }
 

@@ -19,8 +19,8 @@ use crate::limits::{ACCOUNTS_MAX, INSTRUMENTS_MAX};
 use crate::{
     AccountId, Amount, Attributes, Balance, Breaker, ClientOrderId, Command, ContractId, CreditPolicy, Event, Expiry,
     Input, InstrumentId, InstrumentSpec, InstrumentState, KeyId, KeyLimits, Order, OrderAnswer, OrderId, PayoutId,
-    PayoutPolicy, Price, Providers, Quantity, Reference, RejectReason, Side, Terms, TimeInForce, Timer, Timestamp,
-    invariant,
+    PayoutPolicy, PayoutStatus, Price, Providers, Quantity, Reference, RejectReason, Side, Terms, TimeInForce, Timer,
+    Timestamp, invariant,
 };
 
 /// A party: its money, its wishes and its limits.
@@ -146,6 +146,7 @@ struct Refund {
     reference: Reference,
     purchase: Reference,
     amount: Amount,
+    failed: bool,
 }
 
 /// A disputed purchase.
@@ -158,13 +159,13 @@ struct Dispute {
     won: Option<bool>,
 }
 
-/// A payout on its way.
+/// A payout on its way, or one that arrived.
 #[derive(Clone, Copy, Debug)]
 struct Payout {
     id: PayoutId,
     account: AccountId,
     amount: Amount,
-    sent: bool,
+    status: PayoutStatus,
 }
 
 /// Something that happens at its time. Ordered as things of the same time happen.
@@ -299,6 +300,7 @@ impl Twin {
             Command::ConfirmPayout { payout } => self.end_payout(payout, true),
             Command::FailPayout { payout } => self.end_payout(payout, false),
             Command::SendPayout { payout } => self.send_payout(payout),
+            Command::ReturnPayout { payout } => self.return_payout(payout),
             Command::Tick => Ok(()),
             Command::ReplaceOrder(ref replacement) => self.replace_order(replacement),
             Command::CancelOrders { account, instrument, side } => self.cancel_orders(account, instrument, side),
@@ -306,6 +308,8 @@ impl Twin {
             Command::SetInstrumentState { instrument, state } => self.set_instrument_state(instrument, state),
             Command::SetReferencePrice { instrument, price } => self.set_reference_price(instrument, price),
             Command::RefundPurchase { purchase, amount, reference } => self.refund(purchase, amount, reference),
+            Command::RecordRefund { purchase, amount, reference } => self.record_refund(purchase, amount, reference),
+            Command::FailRefund { reference } => self.fail_refund(reference),
             Command::OpenDispute { purchase, amount, reference } => self.open_dispute(purchase, amount, reference),
             Command::ResolveDispute { reference, won } => self.resolve_dispute(reference, won),
             Command::SetPayoutPolicy { account, policy } => self.set_payout_policy(account, policy),
@@ -463,7 +467,14 @@ impl Twin {
 
     /// Pending payouts by id.
     pub fn pending_payouts(&self) -> impl Iterator<Item = PayoutId> {
-        self.payouts.iter().map(|payout| payout.id)
+        let pending = self.payouts.iter().filter(|payout| payout.status != PayoutStatus::Confirmed);
+        pending.map(|payout| payout.id)
+    }
+
+    /// Confirmed payouts that did not come back, by id.
+    pub fn confirmed_payouts(&self) -> impl Iterator<Item = PayoutId> {
+        let confirmed = self.payouts.iter().filter(|payout| payout.status == PayoutStatus::Confirmed);
+        confirmed.map(|payout| payout.id)
     }
 
     /// Purchases in their order: reference, account, amount, and what is left of each.

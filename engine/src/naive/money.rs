@@ -7,7 +7,7 @@ use crate::limits::{
 };
 use crate::{
     ATOMS_PER_CENT, AccountId, Amount, CloseReason, CreditPolicy, Event, LedgerAccount, PayoutId, PayoutPolicy,
-    Reference, RejectReason, Side, Transfer, TransferCode, invariant,
+    PayoutStatus, Reference, RejectReason, Side, Transfer, TransferCode, invariant,
 };
 
 impl Twin {
@@ -93,8 +93,12 @@ impl Twin {
         invariant(known, "the purchase was found before")
     }
 
+    fn refunded(&self, reference: Reference) -> Option<Refund> {
+        self.refunds.iter().find(|known| known.reference == reference).copied()
+    }
+
     pub(super) fn refund(&mut self, purchase: Reference, amount: Amount, reference: Reference) -> Outcome {
-        if let Some(known) = self.refunds.iter().find(|known| known.reference == reference) {
+        if let Some(known) = self.refunded(reference) {
             if (known.purchase, known.amount) != (purchase, amount) {
                 return Err(RejectReason::ReferenceConflict);
             }
@@ -110,12 +114,70 @@ impl Twin {
         if amount > available {
             return Err(RejectReason::InsufficientCredits { needed: amount, available });
         }
-        self.refunds.push(Refund { reference, purchase, amount });
+        self.refunds.push(Refund { reference, purchase, amount, failed: false });
         self.purchase_mut(purchase).left.0 -= amount.0;
         self.tell(Event::PurchaseRefunded { account, amount, reference });
         let available = LedgerAccount::Available(account);
         self.transfer(available, LedgerAccount::External, amount, TransferCode::PurchaseRefund);
         Ok(())
+    }
+
+    pub(super) fn record_refund(&mut self, purchase: Reference, amount: Amount, reference: Reference) -> Outcome {
+        if let Some(known) = self.refunded(reference) {
+            if (known.purchase, known.amount) != (purchase, amount) {
+                return Err(RejectReason::ReferenceConflict);
+            }
+            self.tell(Event::RefundRepeated { reference });
+            return Ok(());
+        }
+        let Purchase { account, left, .. } = self.find_purchase(purchase)?;
+        if amount <= Amount::ZERO || amount > left {
+            return Err(RejectReason::RefundOutOfRange { max: left });
+        }
+        self.refunds.push(Refund { reference, purchase, amount, failed: false });
+        self.purchase_mut(purchase).left.0 -= amount.0;
+        self.tell(Event::PurchaseRefunded { account, amount, reference });
+        if self.account(account).balance.available < amount {
+            self.buy_nothing_more(account);
+        }
+        self.take_back(account, amount, TransferCode::PurchaseRefund);
+        Ok(())
+    }
+
+    pub(super) fn fail_refund(&mut self, reference: Reference) -> Outcome {
+        let Refund { purchase, amount, failed, .. } = self.refunded(reference).ok_or(RejectReason::UnknownRefund)?;
+        if failed {
+            self.tell(Event::RefundRepeated { reference });
+            return Ok(());
+        }
+        let Purchase { account, .. } = self.find_purchase(purchase)?;
+        self.check_room(account, amount)?;
+        for known in self.refunds.iter_mut().filter(|known| known.reference == reference) {
+            known.failed = true;
+        }
+        self.purchase_mut(purchase).left.0 += amount.0;
+        self.tell(Event::RefundFailed { account, amount, reference });
+        self.transfer(LedgerAccount::External, LedgerAccount::Available(account), amount, TransferCode::RefundReturn);
+        self.repay(account, amount);
+        Ok(())
+    }
+
+    /// Closes an account's bids, then its locks.
+    fn buy_nothing_more(&mut self, account: AccountId) {
+        for order in self.orders.clone() {
+            if order.order.account == account && order.order.side() == Side::Bid {
+                self.close_order(order.order.id, CloseReason::Disputed);
+            }
+        }
+        self.end_disputed_locks(account);
+    }
+
+    /// Takes what is there; the rest is owed.
+    fn take_back(&mut self, account: AccountId, amount: Amount, code: TransferCode) {
+        let there = self.account(account).balance.available.min(amount);
+        let owed = Amount(amount.0 - there.0);
+        self.transfer(LedgerAccount::Available(account), LedgerAccount::External, there, code);
+        self.transfer(LedgerAccount::Receivable(account), LedgerAccount::External, owed, code);
     }
 
     pub(super) fn open_dispute(&mut self, purchase: Reference, amount: Amount, reference: Reference) -> Outcome {
@@ -133,16 +195,8 @@ impl Twin {
         self.disputes.push(Dispute { reference, purchase, amount, won: None });
         self.purchase_mut(purchase).left.0 -= amount.0;
         self.tell(Event::DisputeOpened { account, amount, reference });
-        for order in self.orders.clone() {
-            if order.order.account == account && order.order.side() == Side::Bid {
-                self.close_order(order.order.id, CloseReason::Disputed);
-            }
-        }
-        self.end_disputed_locks(account);
-        let there = self.account(account).balance.available.min(amount);
-        let owed = Amount(amount.0 - there.0);
-        self.transfer(LedgerAccount::Available(account), LedgerAccount::External, there, TransferCode::Dispute);
-        self.transfer(LedgerAccount::Receivable(account), LedgerAccount::External, owed, TransferCode::Dispute);
+        self.buy_nothing_more(account);
+        self.take_back(account, amount, TransferCode::Dispute);
         Ok(())
     }
 
@@ -212,36 +266,61 @@ impl Twin {
     fn pay_out(&mut self, account: AccountId, amount: Amount) {
         self.payouts_requested += 1;
         let payout = PayoutId(self.payouts_requested);
-        self.payouts.push(Payout { id: payout, account, amount, sent: false });
+        self.payouts.push(Payout { id: payout, account, amount, status: PayoutStatus::Requested });
         self.tell(Event::PayoutRequested { payout, account, amount });
         let (earned, pending) = (LedgerAccount::Earned(account), LedgerAccount::PayoutPending(account));
         self.transfer(earned, pending, amount, TransferCode::PayoutRequest);
     }
 
-    pub(super) fn send_payout(&mut self, payout: PayoutId) -> Outcome {
-        let known = self.payouts.iter_mut().find(|known| known.id == payout);
-        let known = known.ok_or(RejectReason::UnknownPayout)?;
-        if known.sent {
-            return Err(RejectReason::PayoutAlreadySent);
+    fn find_payout(&self, payout: PayoutId) -> Result<Payout, RejectReason> {
+        let known = self.payouts.iter().find(|known| known.id == payout);
+        known.copied().ok_or(RejectReason::UnknownPayout)
+    }
+
+    fn set_payout_status(&mut self, payout: PayoutId, status: PayoutStatus) {
+        for known in self.payouts.iter_mut().filter(|known| known.id == payout) {
+            known.status = status;
         }
-        known.sent = true;
-        let Payout { account, amount, .. } = *known;
+    }
+
+    pub(super) fn send_payout(&mut self, payout: PayoutId) -> Outcome {
+        let Payout { account, amount, status, .. } = self.find_payout(payout)?;
+        match status {
+            PayoutStatus::Requested => self.set_payout_status(payout, PayoutStatus::Sent),
+            PayoutStatus::Sent => return Err(RejectReason::PayoutAlreadySent),
+            PayoutStatus::Confirmed => return Err(RejectReason::UnknownPayout),
+        }
         self.tell(Event::PayoutSent { payout, account, amount });
         Ok(())
     }
 
     pub(super) fn end_payout(&mut self, payout: PayoutId, paid: bool) -> Outcome {
-        let known = self.payouts.iter().find(|known| known.id == payout);
-        let Payout { account, amount, .. } = *known.ok_or(RejectReason::UnknownPayout)?;
-        self.payouts.retain(|known| known.id != payout);
+        let Payout { account, amount, status, .. } = self.find_payout(payout)?;
+        if status == PayoutStatus::Confirmed {
+            return Err(RejectReason::UnknownPayout);
+        }
         let pending = LedgerAccount::PayoutPending(account);
         if paid {
+            self.set_payout_status(payout, PayoutStatus::Confirmed);
             self.tell(Event::PayoutConfirmed { payout, account, amount });
             self.transfer(pending, LedgerAccount::External, amount, TransferCode::PayoutConfirm);
         } else {
+            self.payouts.retain(|known| known.id != payout);
             self.tell(Event::PayoutFailed { payout, account, amount });
             self.transfer(pending, LedgerAccount::Earned(account), amount, TransferCode::PayoutReturn);
         }
+        Ok(())
+    }
+
+    pub(super) fn return_payout(&mut self, payout: PayoutId) -> Outcome {
+        let Payout { account, amount, status, .. } = self.find_payout(payout)?;
+        if status != PayoutStatus::Confirmed {
+            return Err(RejectReason::UnknownPayout);
+        }
+        self.check_room(account, amount)?;
+        self.payouts.retain(|known| known.id != payout);
+        self.tell(Event::PayoutReturned { payout, account, amount });
+        self.transfer(LedgerAccount::External, LedgerAccount::Earned(account), amount, TransferCode::PayoutReturn);
         Ok(())
     }
 

@@ -50,10 +50,14 @@ impl Engine {
         if actual != header.state {
             return Err(SnapshotError::StateMismatch { expected: header.state, actual });
         }
-        match engine.header() == header {
-            true => Ok(engine),
-            false => Err(chunks.corrupt("not as many rows as the header says")),
+        if engine.header() != header {
+            return Err(chunks.corrupt("not as many rows as the header says"));
         }
+        let forgets_payouts = chunks.version < 3;
+        if forgets_payouts && engine.payouts.map().len() as u64 + 1 != header.next_payout {
+            return Err(SnapshotError::PayoutsForgotten { found: chunks.version });
+        }
+        Ok(engine)
     }
 }
 
@@ -229,6 +233,10 @@ impl Builder {
                 engine.deadlines.set(at, Deadline::Timer(account, timer));
             }
             Part::Locks => self.lock(rows.next()?)?,
+            Part::FailedRefunds => {
+                let (reference, ()) = rows.next()?;
+                engine.failed_refunds.insert(reference, ());
+            }
             Part::Header | Part::End => return Err("a second header"),
         }
         Ok(())

@@ -129,12 +129,31 @@ fn parts_come_in_order_and_versions_are_known() {
         bytes
     };
     assert!(read(&chunks(VERSION, &[Part::Header])).is_ok());
-    let error = read(&chunks(3, &[Part::Header])).unwrap_err();
-    assert!(matches!(error, SnapshotError::UnknownVersion { found: 3, newest: VERSION }));
+    let error = read(&chunks(4, &[Part::Header])).unwrap_err();
+    assert!(matches!(error, SnapshotError::UnknownVersion { found: 4, newest: VERSION }));
     assert_eq!(corrupt(&chunks(VERSION, &[])), "end: the header is missing");
     assert_eq!(corrupt(&chunks(VERSION, &[Part::Accounts])), "accounts: the header is missing");
     assert_eq!(corrupt(&chunks(VERSION, &[Part::Header, Part::Header])), "header: a second header");
     let disorder = corrupt(&chunks(VERSION, &[Part::Header, Part::Markets, Part::Accounts]));
     assert!(disorder.starts_with("markets: "), "a balance is no market, and accounts do not come after it: {disorder}");
     assert_eq!(read(&[]).unwrap_err().to_string(), "this is not a snapshot");
+}
+
+/// Version 2 dropped confirmed payouts; what it wrote would go on to refuse what the journal says was done.
+#[test]
+fn an_older_version_is_read_only_if_no_payout_had_ended() {
+    let snapshot = |version: u32, end: Part, payouts: u64| {
+        let engine = Engine { next_payout: payouts + 1, ..Engine::new() };
+        let mut bytes = Vec::new();
+        let mut chunks = Chunks::begin(&mut bytes, version).unwrap();
+        chunks.part(Part::Header, [engine.header()]).unwrap();
+        chunks.end_chunk(end).unwrap();
+        bytes
+    };
+    for (version, end) in [(1, Part::Locks), (2, Part::FailedRefunds)] {
+        assert!(read(&snapshot(version, end, 0)).is_ok());
+        let error = read(&snapshot(version, end, 1)).unwrap_err();
+        assert!(matches!(error, SnapshotError::PayoutsForgotten { found } if found == version), "{error}");
+    }
+    assert!(read(&snapshot(VERSION, Part::End, 1)).is_ok(), "it failed, or was returned");
 }

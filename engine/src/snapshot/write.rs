@@ -35,6 +35,7 @@ impl Engine {
         chunks.part(Part::Keys, self.keys.map())?;
         chunks.part(Part::Timers, self.timers.map())?;
         chunks.part(Part::Locks, self.locks())?;
+        chunks.part(Part::FailedRefunds, self.failed_refunds.map())?;
         chunks.end()
     }
 
@@ -97,7 +98,7 @@ impl<'a, W: Write> Chunks<'a, W> {
         if self.rows > 0 { self.end_chunk(part) } else { Ok(()) }
     }
 
-    fn end_chunk(&mut self, part: Part) -> io::Result<()> {
+    pub(super) fn end_chunk(&mut self, part: Part) -> io::Result<()> {
         let mut chunk = std::mem::take(&mut self.chunk);
         let length = (chunk.len() - CHUNK_HEADER_BYTES) as u32; // CHUNK_BYTES_MAX fits.
         chunk[0] = part as u8;

@@ -200,6 +200,10 @@ fn account_commands() -> impl Strategy<Value = Command> {
             .prop_map(|(purchase, amount, reference)| Command::RefundPurchase { purchase, amount, reference }),
         1 => (reference(), dollars(), reference())
             .prop_map(|(purchase, amount, reference)| Command::OpenDispute { purchase, amount, reference }),
+        1 => (reference(), dollars(), reference())
+            .prop_map(|(purchase, amount, reference)| Command::RecordRefund { purchase, amount, reference }),
+        1 => reference().prop_map(|reference| Command::FailRefund { reference }),
+        1 => (1_u64..4).prop_map(|payout| Command::ReturnPayout { payout: PayoutId(payout) }),
         1 => (reference(), any::<bool>()).prop_map(|(reference, won)| Command::ResolveDispute { reference, won }),
         1 => account().prop_map(|account| Command::RequestPayout { account, amount: None }),
         1 => (1_u64..4).prop_map(|payout| Command::ConfirmPayout { payout: PayoutId(payout) }),
@@ -561,8 +565,8 @@ fn check_money(engine: &Engine) {
         let own = contracts.iter().map(|(_, contract)| contract).filter(|contract| contract.buyer == id);
         let locks = engine.locks_of(id).map(|lock| &lock.contract);
         let escrow: i64 = own.chain(locks).map(|contract| contract.escrow.0).sum();
-        let payouts = engine.payouts().values().filter(|payout| payout.account == id);
-        let pending: i64 = payouts.map(|payout| payout.amount.0).sum();
+        let payouts = engine.payouts().filter(|(_, payout)| payout.account == id);
+        let pending: i64 = payouts.map(|(_, payout)| payout.amount.0).sum();
         let parts = [balance.available, balance.held, balance.escrow, balance.earned, balance.owed];
         assert!(parts.iter().all(|amount| amount.0 >= 0), "no negative balance: {balance:?}");
         assert_eq!(balance.held.0, held, "holds equal open bids");

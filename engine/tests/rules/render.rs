@@ -104,6 +104,9 @@ impl Story {
             Event::PurchaseRefunded { account, amount, reference } => {
                 format!("refunded {} {} {}", self.name(*account), amount.0, text(reference))
             }
+            Event::RefundFailed { account, amount, reference } => {
+                format!("refund-failed {} {} {}", self.name(*account), amount.0, text(reference))
+            }
             Event::RefundRepeated { reference } => format!("refund-repeated {}", text(reference)),
             Event::DisputeOpened { account, amount, reference } => {
                 format!("disputed {} {} {}", self.name(*account), amount.0, text(reference))
@@ -119,6 +122,7 @@ impl Story {
             Event::PayoutSent { payout, .. } => format!("payout {} sent", payout.0),
             Event::PayoutConfirmed { payout, .. } => format!("payout {} confirmed", payout.0),
             Event::PayoutFailed { payout, .. } => format!("payout {} failed", payout.0),
+            Event::PayoutReturned { payout, .. } => format!("payout {} returned", payout.0),
             Event::PayoutPolicySet { account, policy } => {
                 let name = self.name(*account);
                 let word = |set, word| if set { word } else { "" };
@@ -261,7 +265,10 @@ impl Story {
             (Code::PayoutRequest, Earned(from), PayoutPending(to)) if from == to => ("pay-out", to),
             (Code::PayoutConfirm, PayoutPending(from), External) => ("paid-out", from),
             (Code::PayoutReturn, PayoutPending(from), Earned(to)) if from == to => ("pay-back", to),
+            (Code::PayoutReturn, External, Earned(to)) => ("came-back", to),
             (Code::PurchaseRefund, Available(from), External) => ("refund-purchase", from),
+            (Code::PurchaseRefund, Receivable(from), External) => ("owe", from),
+            (Code::RefundReturn, External, Available(to)) => ("return-refund", to),
             (Code::Dispute, Available(from), External) => ("take-back", from),
             (Code::Dispute, Receivable(from), External) => ("owe", from),
             (Code::DisputeReturn, External, Available(to)) => ("give-back", to),

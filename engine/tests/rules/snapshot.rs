@@ -119,7 +119,11 @@ fn scenario() -> Engine {
         market.send(Command::ReportDelivery(failed));
     }
     market.send(Command::RequestPayout { account: PROVIDER, amount: Some(Amount(ATOMS_PER_CENT)) });
+    market.send(Command::RequestPayout { account: PROVIDER, amount: Some(Amount(ATOMS_PER_CENT)) });
+    market.send(Command::ConfirmPayout { payout: PayoutId(2) });
     market.send(Command::RefundPurchase { purchase: reference(1), amount: Amount(DOLLAR), reference: reference(7) });
+    market.send(Command::RecordRefund { purchase: reference(1), amount: Amount(DOLLAR), reference: reference(9) });
+    market.send(Command::FailRefund { reference: reference(9) });
     market.send(Command::OpenDispute { purchase: reference(2), amount: Amount(DOLLAR), reference: reference(8) });
     // Resting orders of every kind.
     let until = TimeInForce::Gtd(Timestamp(market.now + 90 * SECOND));
@@ -170,7 +174,7 @@ fn golden(name: &str) -> PathBuf {
 /// `GOLDEN_SNAPSHOT=write` makes the files anew: only for a format that no released version has written.
 #[test]
 fn the_newest_version_stays_readable() {
-    let (snapshot, hash) = (golden("snapshot_v2.bin"), golden("snapshot_v2.hash"));
+    let (snapshot, hash) = (golden("snapshot_v3.bin"), golden("snapshot_v3.hash"));
     if std::env::var("GOLDEN_SNAPSHOT").is_ok_and(|wish| wish == "write") {
         let engine = scenario();
         std::fs::write(&snapshot, written(&engine)).expect("the golden file can be written");
@@ -182,7 +186,7 @@ fn the_newest_version_stays_readable() {
     assert_eq!(engine.state_hash().to_string(), expected.trim());
     assert!(written(&engine) == bytes, "the same state has the same bytes");
     let parts: BTreeSet<u8> = chunks(&bytes).into_iter().map(|(part, _)| part).collect();
-    assert_eq!(parts, (0..=17).collect(), "it holds something of every part");
+    assert_eq!(parts, (0..=18).collect(), "it holds something of every part");
 }
 
 #[test]
@@ -194,6 +198,23 @@ fn the_first_version_which_had_no_locks_stays_readable() {
     assert_eq!(engine.locks().count(), 0);
     let parts: Vec<u8> = chunks(&bytes).into_iter().map(|(part, _)| part).collect();
     assert_eq!(parts.last(), Some(&16), "its end has the number that locks have now");
+    assert_eq!(read(&written(&engine)).expect("it is sound").state_hash(), engine.state_hash());
+}
+
+#[test]
+fn the_second_version_stays_readable_and_its_states_have_the_hash_they_had() {
+    let bytes = std::fs::read(golden("snapshot_v2.bin")).expect("the golden file is there");
+    let expected = std::fs::read_to_string(golden("snapshot_v2.hash")).expect("the golden hash is there");
+    let engine = read(&bytes).expect("old snapshots can be read");
+    assert_eq!(
+        engine.state_hash().to_string(),
+        expected.trim(),
+        "a pending payout and a refund have the bytes they had"
+    );
+    assert_eq!(engine.payout(PayoutId(1)).map(|payout| payout.status), Some(PayoutStatus::Requested));
+    assert!(engine.knows_refund(Reference([7; 16])));
+    let parts: Vec<u8> = chunks(&bytes).into_iter().map(|(part, _)| part).collect();
+    assert_eq!(parts.last(), Some(&17), "its end has the number that failed refunds have now");
     assert_eq!(read(&written(&engine)).expect("it is sound").state_hash(), engine.state_hash());
 }
 
@@ -218,7 +239,8 @@ fn a_snapshot_with_any_byte_changed_or_cut_anywhere_is_refused() {
             let error = Engine::read_snapshot(&mut Wary(&damaged)).expect_err("it is damaged");
             let fitting = match at {
                 0..8 => matches!(error, SnapshotError::NotASnapshot),
-                8..12 => matches!(error, SnapshotError::UnknownVersion { newest: 2, .. }),
+                8 if damaged[8] < 3 => matches!(error, SnapshotError::Corrupt { .. }), // An older version.
+                8..12 => matches!(error, SnapshotError::UnknownVersion { newest: 3, .. }),
                 _ => matches!(error, SnapshotError::Corrupt { .. }),
             };
             assert!(fitting, "byte {at}: {error}");

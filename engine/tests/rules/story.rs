@@ -169,6 +169,11 @@ impl Story {
                 let (purchase, amount) = (reference(line), Amount(line.number()));
                 Command::RefundPurchase { purchase, amount, reference: reference_after_as(line) }
             }
+            "record-refund" => {
+                let (purchase, amount) = (reference(line), Amount(line.number()));
+                Command::RecordRefund { purchase, amount, reference: reference_after_as(line) }
+            }
+            "fail-refund" => Command::FailRefund { reference: reference(line) },
             "dispute" => {
                 let (purchase, amount) = (reference(line), Amount(line.number()));
                 Command::OpenDispute { purchase, amount, reference: reference_after_as(line) }
@@ -186,6 +191,7 @@ impl Story {
             }
             "confirm" => Command::ConfirmPayout { payout: PayoutId(line.number()) },
             "send" => Command::SendPayout { payout: PayoutId(line.number()) },
+            "return" => Command::ReturnPayout { payout: PayoutId(line.number()) },
             "fail" => Command::FailPayout { payout: PayoutId(line.number()) },
             "payout-policy" => {
                 let account = self.account(line);

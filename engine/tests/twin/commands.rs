@@ -394,7 +394,7 @@ fn dollars(random: &mut Random, most: u64) -> Amount {
 }
 
 fn money(random: &mut Random, twin: &Twin) -> Command {
-    match random.weighted(&[8, 3, 4, 5, 3, 3, 2, 4]) {
+    match random.weighted(&[8, 4, 4, 5, 3, 3, 2, 4, 2, 1]) {
         0 => purchase(random, twin),
         1 => refund(random, twin),
         2 => dispute(random, twin),
@@ -413,7 +413,9 @@ fn money(random: &mut Random, twin: &Twin) -> Command {
         }
         5 => {
             let pending: Vec<PayoutId> = twin.pending_payouts().collect();
-            let payout = random.one_of(&pending).filter(|_| !random.one_in(20)).unwrap_or(PayoutId(0));
+            let ended: Vec<PayoutId> = twin.confirmed_payouts().collect();
+            let payouts = if random.one_in(20) { ended } else { pending };
+            let payout = random.one_of(&payouts).filter(|_| !random.one_in(20)).unwrap_or(PayoutId(0));
             [Command::SendPayout { payout }, Command::ConfirmPayout { payout }, Command::FailPayout { payout }]
                 .into_iter()
                 .nth(random.weighted(&[2, 2, 1]))
@@ -422,6 +424,19 @@ fn money(random: &mut Random, twin: &Twin) -> Command {
         6 => {
             let policy = PayoutPolicy { automatic: random.one_in(3), monthly: random.one_in(2) };
             Command::SetPayoutPolicy { account: account(random), policy }
+        }
+        8 => {
+            let known: Vec<_> = twin.refunds().collect();
+            let newest = known.len().saturating_sub(6);
+            let refund = random.one_of(&known[newest..]).filter(|_| !random.one_in(30));
+            Command::FailRefund { reference: refund.map_or(reference(9, 2), |(reference, ..)| reference) }
+        }
+        9 => {
+            let confirmed: Vec<PayoutId> = twin.confirmed_payouts().collect();
+            let pending: Vec<PayoutId> = twin.pending_payouts().collect();
+            let payouts = if random.one_in(10) { pending } else { confirmed };
+            let payout = random.one_of(&payouts).filter(|_| !random.one_in(20)).unwrap_or(PayoutId(0));
+            Command::ReturnPayout { payout }
         }
         _ => {
             let cap = match random.below(20) {
@@ -476,12 +491,15 @@ fn part_of_a_purchase(random: &mut Random, twin: &Twin) -> (Reference, Amount) {
 fn refund(random: &mut Random, twin: &Twin) -> Command {
     let (purchase, amount) = part_of_a_purchase(random, twin);
     let known: Vec<_> = twin.refunds().collect();
-    match random.one_of(&known).filter(|_| random.one_in(6)) {
-        Some((reference, purchase, amount)) if random.one_in(2) => {
-            Command::RefundPurchase { purchase, amount, reference }
-        }
-        Some((reference, ..)) => Command::RefundPurchase { purchase, amount, reference },
-        None => Command::RefundPurchase { purchase, amount, reference: reference(2, known.len()) },
+    let (reference, purchase, amount) = match random.one_of(&known).filter(|_| random.one_in(6)) {
+        Some(first) if random.one_in(2) => first,
+        Some((reference, ..)) => (reference, purchase, amount),
+        None => (reference(2, known.len()), purchase, amount),
+    };
+    if random.one_in(2) {
+        Command::RefundPurchase { purchase, amount, reference }
+    } else {
+        Command::RecordRefund { purchase, amount, reference }
     }
 }
 

@@ -98,6 +98,9 @@ fn difference(engine: &Engine, twin: &Twin, actual: &[Event], expected: &[Event]
             }
         }
     }
+    if !engine.payouts().map(|(id, _)| id).eq(twin.pending_payouts()) {
+        return Some("pending payouts differ".to_owned());
+    }
     let mut own: Vec<_> = engine
         .locks()
         .map(|lock| (lock.order.id, lock.order.account, lock.contract.escrow, lock.contract.expires_at))

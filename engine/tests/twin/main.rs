@@ -32,7 +32,7 @@ fn name(event: &Event) -> String {
 
 /// Events and reasons that the commands lead to. Left out are `BalanceTooLarge` and `TooMany..`, whose bounds are too
 /// far away.
-const EXPECTED: [&str; 92] = [
+const EXPECTED: [&str; 95] = [
     "Rejected",
     "AccountOpened",
     "InstrumentListed",
@@ -53,6 +53,7 @@ const EXPECTED: [&str; 92] = [
     "PayoutConfirmed",
     "PayoutFailed",
     "PayoutSent",
+    "PayoutReturned",
     "QuoteLocked",
     "QuoteReleased",
     "Transferred",
@@ -64,6 +65,7 @@ const EXPECTED: [&str; 92] = [
     "ReferencePriceSet",
     "PurchaseRefunded",
     "RefundRepeated",
+    "RefundFailed",
     "DisputeOpened",
     "DisputeRepeated",
     "DisputeResolved",
@@ -113,6 +115,7 @@ const EXPECTED: [&str; 92] = [
     "UnknownPurchase",
     "RefundOutOfRange",
     "UnknownDispute",
+    "UnknownRefund",
     "DisputeResolvedBefore",
     "UnknownGuardRail",
     "LimitOutOfRange",
@@ -126,6 +129,11 @@ const EXPECTED: [&str; 92] = [
     "Disputed",
     "Settled",
 ];
+
+/// Whether money moved from such an account.
+fn moves(events: &[Event], debited: fn(LedgerAccount) -> bool) -> bool {
+    events.iter().any(|event| matches!(event, Event::Transferred(transfer) if debited(transfer.debit)))
+}
 
 /// What only the order of events shows.
 fn corners(command: &Command, events: &[Event]) -> Vec<&'static str> {
@@ -143,6 +151,12 @@ fn corners(command: &Command, events: &[Event]) -> Vec<&'static str> {
         Command::UseQuote { .. } if traded => corners.push("a lock is used"),
         Command::ReleaseQuote { .. } if traded => corners.push("units of a released lock match"),
         Command::ReplaceOrder(_) if traded => corners.push("a replaced order matches"),
+        Command::RecordRefund { .. } if moves(events, |debit| matches!(debit, LedgerAccount::Receivable(_))) => {
+            corners.push("a refund that the processor made is owed");
+        }
+        Command::FailRefund { .. } if moves(events, |debit| matches!(debit, LedgerAccount::Available(_))) => {
+            corners.push("a refund that failed repays a debt");
+        }
         Command::Tick if traded => corners.push("a deadline leads to a match"),
         _ => {}
     }

@@ -100,7 +100,9 @@ impl Fold<'_> {
         match status {
             PayoutStatus::Requested => {}
             PayoutStatus::Sent => row.sent_at = Some(self.now.at),
-            PayoutStatus::Confirmed | PayoutStatus::Failed => row.ended_at = Some(self.now.at),
+            PayoutStatus::Confirmed | PayoutStatus::Failed | PayoutStatus::Returned => {
+                row.ended_at = Some(self.now.at);
+            }
         }
         Ok(())
     }

@@ -138,6 +138,8 @@ pub enum PayoutState {
     Confirmed,
     /// It failed; the money is back.
     Failed,
+    /// It had arrived, and came back.
+    Returned,
 }
 
 /// The kinds of ledger accounts.
@@ -365,6 +367,9 @@ impl Encoder {
             Event::PayoutFailed { payout, account, amount } => {
                 self.payout(placed, (*payout, *account, amount.0), PayoutState::Failed, send)
             }
+            Event::PayoutReturned { payout, account, amount } => {
+                self.payout(placed, (*payout, *account, amount.0), PayoutState::Returned, send)
+            }
             _ => Ok(()),
         }
     }
@@ -487,9 +492,11 @@ fn subject(event: &Event) -> Subject {
         | Event::PayoutSent { account, .. }
         | Event::PayoutConfirmed { account, .. }
         | Event::PayoutFailed { account, .. }
+        | Event::PayoutReturned { account, .. }
         | Event::TimerSet { account, .. }
         | Event::TimerFired { account, .. }
         | Event::PurchaseRefunded { account, .. }
+        | Event::RefundFailed { account, .. }
         | Event::DisputeOpened { account, .. }
         | Event::DisputeResolved { account, .. }
         | Event::PayoutPolicySet { account, .. }

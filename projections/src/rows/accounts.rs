@@ -46,6 +46,8 @@ pub enum PayoutStatus {
     Confirmed,
     /// It failed; the earnings returned.
     Failed,
+    /// It was confirmed and came back later; it is earned again.
+    Returned,
 }
 
 /// A payout to a provider.
@@ -61,7 +63,7 @@ pub struct PayoutRow {
     pub requested_at: Timestamp,
     /// When it was sent, if it was marked so.
     pub sent_at: Option<Timestamp>,
-    /// When it was confirmed or failed.
+    /// When it was confirmed, failed or came back: the latest of them.
     pub ended_at: Option<Timestamp>,
 }
 

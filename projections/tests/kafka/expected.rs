@@ -117,7 +117,8 @@ impl Expected {
             Event::PayoutRequested { payout, account, amount }
             | Event::PayoutSent { payout, account, amount }
             | Event::PayoutConfirmed { payout, account, amount }
-            | Event::PayoutFailed { payout, account, amount } => {
+            | Event::PayoutFailed { payout, account, amount }
+            | Event::PayoutReturned { payout, account, amount } => {
                 let account = format!("acc_{}", account.0);
                 let state = kind.strip_prefix("payout_").unwrap();
                 let more = json!({

@@ -2,7 +2,7 @@
 
 use crate::market::{ACCOUNTS, INSTRUMENTS};
 use gollem_engine::*;
-use gollem_projections::*;
+use gollem_projections::{PayoutStatus, *};
 use std::collections::BTreeMap;
 
 /// A delivery as an account's list tells it.
@@ -110,8 +110,19 @@ fn check_payouts(reader: &Reader<'_>, engine: &Engine, account: AccountId) {
     let rows = reader.payouts(account, Page::newest(ALL)).unwrap();
     let pending = rows.iter().rev().filter(|row| matches!(row.status, PayoutStatus::Requested | PayoutStatus::Sent));
     let pending: Vec<_> = pending.map(|row| (row.id, row.amount)).collect();
-    let kept = engine.payouts().iter().filter(|(_, payout)| payout.account == account);
-    assert_eq!(pending, kept.map(|(id, payout)| (*id, payout.amount)).collect::<Vec<_>>());
+    let kept = engine.payouts().filter(|(_, payout)| payout.account == account);
+    assert_eq!(pending, kept.map(|(id, payout)| (id, payout.amount)).collect::<Vec<_>>());
+    let status = |status: gollem_engine::PayoutStatus| match status {
+        gollem_engine::PayoutStatus::Requested => PayoutStatus::Requested,
+        gollem_engine::PayoutStatus::Sent => PayoutStatus::Sent,
+        gollem_engine::PayoutStatus::Confirmed => PayoutStatus::Confirmed,
+    };
+    for row in rows {
+        match engine.payout(row.id) {
+            Some(payout) => assert_eq!(row.status, status(payout.status), "{row:?}"),
+            None => assert!(matches!(row.status, PayoutStatus::Failed | PayoutStatus::Returned), "{row:?}"),
+        }
+    }
 }
 
 fn check_depth(reader: &Reader<'_>, engine: &Engine, instrument: InstrumentId, side: Side) {

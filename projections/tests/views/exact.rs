@@ -48,6 +48,8 @@ fn every_view_equals_the_engine_at_every_position() {
         "payout_sent",
         "payout_confirmed",
         "payout_failed",
+        "payout_returned",
+        "refund_failed",
         "guard_rail_set",
         "guard_rails_reset",
         "key_limits_set",

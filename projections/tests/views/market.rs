@@ -137,10 +137,11 @@ impl Market {
 
     fn payout(&mut self, random: u64, account: AccountId) -> Command {
         let back = 1 + (random >> 20) as usize % 3;
-        match (self.payouts.len().checked_sub(back).map(|at| self.payouts[at]), (random >> 16) % 5) {
+        match (self.payouts.len().checked_sub(back).map(|at| self.payouts[at]), (random >> 16) % 6) {
             (Some(payout), 1) => Command::SendPayout { payout },
             (Some(payout), 2) => Command::ConfirmPayout { payout },
             (Some(payout), 3) => Command::FailPayout { payout },
+            (Some(payout), 4) => Command::ReturnPayout { payout },
             _ => Command::RequestPayout { account, amount: None },
         }
     }
@@ -244,8 +245,12 @@ fn rare_command(random: u64, account: AccountId, price: Price) -> Command {
         }
         7 => Command::ResolveDispute { reference: reference(100 + number), won: random & 1 == 0 },
         8 => {
-            let amount = Amount(PURCHASE_ATOMS_MIN / 10);
-            Command::RefundPurchase { purchase, amount, reference: reference(200 + number) }
+            let (amount, reference) = (Amount(PURCHASE_ATOMS_MIN / 10), reference(200 + number));
+            match random % 3 {
+                0 => Command::RefundPurchase { purchase, amount, reference },
+                1 => Command::RecordRefund { purchase, amount, reference },
+                _ => Command::FailRefund { reference },
+            }
         }
         9 => {
             Command::SetGuardRail { account, window: number as u8 % 17, limit: Some(high).filter(|_| random & 1 == 0) }

@@ -202,7 +202,8 @@ fn round(at: u64, script: &mut Script) {
         5 => script.push(Command::RequestPayout { account: provider, amount: None }),
         6 => script.push(Command::ConfirmPayout { payout: PayoutId(at / 10) }),
         7 => script.push(Command::FailPayout { payout: PayoutId(at / 10 + 1) }),
-        8 => script.push(Command::Tick),
+        8 if at % 20 == 8 => script.push(Command::Tick),
+        8 => script.push(Command::ReturnPayout { payout: PayoutId(at / 10) }),
         _ => {}
     }
 }

@@ -9,7 +9,7 @@ pub(crate) struct Payout {
     #[schema(pattern = "^pay_[0-9]+$")]
     id: String,
     amount_usd: Dollars,
-    /// `requested`, `sent`, `confirmed` or `failed`.
+    /// `requested`, `sent`, `confirmed`, `failed`, or `returned` after it had been confirmed.
     status: String,
     requested_at: Time,
     requested_at_us: Micros,
