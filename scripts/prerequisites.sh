@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what a build needs and this machine lacks, and says what it does. Silent when nothing is missing.
-# With --kafka also what it takes to run a real Kafka broker and PostgreSQL: for tests, and for who wants to try them.
+# With --kafka also what it takes to run a real Kafka broker, PostgreSQL and Stripe's stand-in: for tests, and for who wants to
+# try them.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -24,11 +25,12 @@ find /usr/lib/llvm-*/lib \( -name 'libclang.so*' -o -name 'libclang-[0-9]*.so*' 
 command -v curl >/dev/null || wanted+=(curl)
 [ -e /usr/include/rocksdb/c.h ] || wanted+=(librocksdb-dev)
 # Java and Maven, for the real Kafka broker of the tests and of `make kafka`, and for a consumer in Java; PostgreSQL, whose
-# server the tests of the identity store start themselves; Node for OpenAI's package of it.
+# server the tests of the identity store start themselves; Node for OpenAI's package of it; Go for Stripe's stand-in.
 if [ "${1-}" = --kafka ]; then
     command -v javac >/dev/null || wanted+=(openjdk-17-jdk-headless)
     command -v mvn >/dev/null || wanted+=(maven)
     command -v npm >/dev/null || wanted+=(nodejs npm)
+    command -v go >/dev/null || wanted+=(golang-go)
     { command -v initdb || ls /usr/lib/postgresql/*/bin/initdb; } >/dev/null 2>&1 || wanted+=(postgresql)
 fi
 if [ ${#wanted[@]} -gt 0 ]; then

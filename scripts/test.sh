@@ -21,6 +21,9 @@ scripts/test-clients.sh
 step "a real Kafka broker's files"
 scripts/kafka.sh fetch || echo "the tests that need a broker will say that they were skipped"
 
+step "Stripe's own stand-in for its API"
+scripts/stripe-mock.sh fetch || echo "the tests that need it will say that they were skipped"
+
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 status=0

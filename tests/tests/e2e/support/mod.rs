@@ -7,6 +7,7 @@ pub(crate) mod postgres;
 pub(crate) mod process;
 pub(crate) mod random;
 pub(crate) mod socket;
+pub(crate) mod stripe_mock;
 pub(crate) mod tour;
 pub(crate) mod traffic;
 pub(crate) mod venue;
