@@ -1,37 +1,55 @@
-//! Where a provider's model server may be: checked when it is registered and again when its name is resolved for a
-//! connection, so that the gateway cannot be made to call into private networks.
+//! Where the gateway may be asked to call, a provider's model server or somebody's webhook: checked when it is registered and
+//! again when its name is resolved for a connection, so that the gateway cannot be made to call into private networks.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use url::{Host, Url};
 
 /// Longest endpoint accepted, in bytes.
 const ENDPOINT_BYTES_MAX: usize = 256;
+/// Longest address of a webhook, in bytes: some carry a signature of their own.
+const WEBHOOK_BYTES_MAX: usize = 2_048;
 
 /// Checks a provider's base URL; `dev` allows private addresses. Returns it without a trailing slash.
 ///
 /// # Errors
 /// What is wrong with it, in words for its owner.
 pub(crate) fn check(endpoint: &str, dev: bool) -> Result<String, String> {
-    if endpoint.len() > ENDPOINT_BYTES_MAX {
-        return Err(format!("endpoint may have at most {ENDPOINT_BYTES_MAX} bytes"));
+    let url = parse("endpoint", endpoint, ENDPOINT_BYTES_MAX, dev)?;
+    if url.query().is_some() {
+        return Err("endpoint may have no query".into());
     }
-    let url = Url::parse(endpoint).map_err(|error| format!("endpoint is no URL: {error}"))?;
+    Ok(url.as_str().trim_end_matches('/').to_owned())
+}
+
+/// Checks the address of a webhook, which may have a query; `dev` allows private addresses. Returns it in its usual form.
+///
+/// # Errors
+/// What is wrong with it, in words for its owner.
+pub(crate) fn check_webhook(url: &str, dev: bool) -> Result<String, String> {
+    parse("url", url, WEBHOOK_BYTES_MAX, dev).map(String::from)
+}
+
+fn parse(field: &str, text: &str, bytes_max: usize, dev: bool) -> Result<Url, String> {
+    if text.len() > bytes_max {
+        return Err(format!("{field} may have at most {bytes_max} bytes"));
+    }
+    let url = Url::parse(text).map_err(|error| format!("{field} is no URL: {error}"))?;
     if !matches!(url.scheme(), "http" | "https") {
-        return Err("endpoint must start with https:// or http://".into());
+        return Err(format!("{field} must start with https:// or http://"));
     }
-    if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
-        return Err("endpoint may have no user, password, query or fragment".into());
+    if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
+        return Err(format!("{field} may have no user, password or fragment"));
     }
     let literal = match url.host() {
         Some(Host::Ipv4(ip)) => Some(IpAddr::V4(ip)),
         Some(Host::Ipv6(ip)) => Some(IpAddr::V6(ip)),
         Some(Host::Domain(_)) => None, // Checked when it is resolved.
-        None => return Err("endpoint needs a host".into()),
+        None => return Err(format!("{field} needs a host")),
     };
     if !dev && literal.is_some_and(|ip| !is_public(ip)) {
-        return Err("endpoint must be a public address (private ones only with --dev)".into());
+        return Err(format!("{field} must be a public address (private ones only with --dev)"));
     }
-    Ok(url.as_str().trim_end_matches('/').to_owned())
+    Ok(url)
 }
 
 /// Those of the resolved addresses that may be called.
@@ -96,8 +114,8 @@ mod tests {
             "http://0x7f.1/v1",
         ];
         for endpoint in private {
-            assert!(check(endpoint, false).is_err(), "{endpoint}");
-            assert!(check(endpoint, true).is_ok(), "{endpoint}");
+            assert!(check(endpoint, false).is_err() && check_webhook(endpoint, false).is_err(), "{endpoint}");
+            assert!(check(endpoint, true).is_ok() && check_webhook(endpoint, true).is_ok(), "{endpoint}");
         }
         assert_eq!(check("http://8.8.8.8:9000/v1/", false).as_deref(), Ok("http://8.8.8.8:9000/v1"));
         assert!(check("http://models.example/v1", false).is_ok());
@@ -119,6 +137,12 @@ mod tests {
         ];
         for endpoint in bad {
             assert!(check(endpoint, true).is_err(), "{endpoint}");
+        }
+        let webhook = "https://hooks.example/a?token=b".to_owned() + &"x".repeat(300);
+        assert_eq!(check_webhook(&webhook, false), Ok(webhook.clone()));
+        let long = webhook + &"x".repeat(WEBHOOK_BYTES_MAX);
+        for bad in ["", "e.com", "ftp://e.com", "http://u@e.com/", "http://:p@e.com/", "http://e.com/#a", &long] {
+            assert!(check_webhook(bad, true).is_err(), "{bad}");
         }
     }
 

@@ -12,7 +12,7 @@ mod tokens;
 pub(crate) use address::{Peer, one_customer};
 pub(crate) use lasting::Lasting;
 pub(crate) use passwords::Password;
-pub(crate) use signed::parse_public_key;
+pub(crate) use signed::{HEADERS as SIGNATURE_HEADERS, parse_public_key};
 pub(crate) use tokens::SESSION_S;
 
 use crate::app::App;

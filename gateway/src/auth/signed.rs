@@ -21,6 +21,8 @@ pub(crate) const KEY: &str = "x-gollem-key";
 pub(crate) const TIMESTAMP: &str = "x-gollem-timestamp";
 pub(crate) const NONCE: &str = "x-gollem-nonce";
 pub(crate) const SIGNATURE: &str = "x-gollem-signature";
+/// Headers of a signed request.
+pub(crate) const HEADERS: [&str; 4] = [KEY, TIMESTAMP, NONCE, SIGNATURE];
 
 /// How old a signature may be, in milliseconds.
 const AGE_MS_MAX: u64 = 5_000;

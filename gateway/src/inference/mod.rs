@@ -37,7 +37,7 @@ pub(crate) use race::Tries;
 pub(crate) use surface::{Surface, in_its_words, is_told_in_anthropic_s_words};
 pub(crate) use times::ProviderTimes;
 pub(crate) use tokens::Tokenizer;
-pub(crate) use upstream::Upstream;
+pub(crate) use upstream::{NoAnswer, Upstream};
 
 use crate::api::market::instrument;
 use crate::app::App;

@@ -1,11 +1,11 @@
-//! The pooled HTTP client towards providers: HTTP/2 where a provider offers it with TLS, else HTTP/1.1. It follows no redirects,
-//! resolves only to addresses a provider may have, trusts the certificates that the system trusts, and bounds what it waits
-//! for and reads.
+//! The pooled HTTP client towards providers and webhooks: HTTP/2 where it is offered with TLS, else HTTP/1.1. It follows no
+//! redirects, resolves only to addresses that may be called, trusts the certificates that the system trusts, and bounds what
+//! it waits for and reads.
 
-use crate::endpoint::{allowed, check};
+use crate::endpoint::{allowed, check, check_webhook};
 use crate::inference::overhead::Noted;
 use axum::body::Bytes;
-use axum::http::{Method, Request, Response, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
@@ -44,7 +44,8 @@ const ANSWER_BYTES_PER_TOKEN: u64 = 4 * 1024;
 /// What an answer may have for each byte of its request, which it may repeat: JSON can write a byte in six.
 const ANSWER_BYTES_PER_ASKED: u64 = 6;
 
-/// The client.
+/// The client. Its clones share their connections.
+#[derive(Clone)]
 pub(crate) struct Upstream {
     client: Client<HttpsConnector<HttpConnector<GuardedResolver>>, Noted>,
     dev: bool,
@@ -59,6 +60,17 @@ impl fmt::Debug for Upstream {
 /// What went wrong between the gateway and the provider, in words for the log and the caller.
 #[derive(Debug)]
 pub(crate) struct UpstreamError(pub(crate) &'static str);
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum NoAnswer {
+    /// This address is never called: what is wrong with it.
+    Address(String),
+    /// Nobody is there, or not whom the certificate should name.
+    Unreachable,
+    /// It takes too long.
+    Late,
+}
 
 impl Upstream {
     pub(crate) fn new(dev: bool) -> Result<Upstream, rustls::Error> {
@@ -103,18 +115,45 @@ impl Upstream {
         // Addresses given as numbers are never resolved, and this one may have been registered under --dev.
         let endpoint =
             check(endpoint, self.dev).map_err(|_| UpstreamError("the provider's endpoint is not allowed"))?;
+        let url = format!("{endpoint}{path}");
+        self.post(url, HeaderMap::new(), body, deadline).await.map_err(|error| {
+            UpstreamError(match error {
+                NoAnswer::Address(_) => "the provider's endpoint is no valid address",
+                NoAnswer::Unreachable => "the provider could not be reached",
+                NoAnswer::Late => "the provider did not answer in time",
+            })
+        })
+    }
+
+    /// Sends JSON to a webhook with these headers and waits for the head of the answer until `deadline`.
+    pub(crate) async fn call_webhook(
+        &self,
+        url: &str,
+        headers: HeaderMap,
+        body: Bytes,
+        deadline: tokio::time::Instant,
+    ) -> Result<Response<Incoming>, NoAnswer> {
+        let url = check_webhook(url, self.dev).map_err(NoAnswer::Address)?;
+        Ok(self.post(url, headers, body, deadline).await?.0)
+    }
+
+    /// Sends JSON to an address that was checked.
+    async fn post(
+        &self,
+        url: String,
+        headers: HeaderMap,
+        body: Bytes,
+        deadline: tokio::time::Instant,
+    ) -> Result<(Response<Incoming>, Option<Instant>), NoAnswer> {
         let (body, written) = Noted::new(body);
-        let request = Request::builder()
-            .method(Method::POST)
-            .uri(format!("{endpoint}{path}"))
-            .header(header::CONTENT_TYPE, "application/json")
-            .body(body)
-            .map_err(|_| UpstreamError("the provider's endpoint is no valid address"))?;
+        let request = Request::builder().method(Method::POST).uri(url).body(body);
+        let mut request = request.map_err(|error| NoAnswer::Address(error.to_string()))?;
+        *request.headers_mut() = headers;
+        request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let answer = tokio::time::timeout_at(deadline, self.client.request(request)).await;
-        let answer = answer.map_err(|_| UpstreamError("the provider did not answer in time"))?;
-        let answer = answer.map_err(|error| {
-            tracing::debug!(%error, "a provider could not be reached");
-            UpstreamError("the provider could not be reached")
+        let answer = answer.map_err(|_| NoAnswer::Late)?.map_err(|error| {
+            tracing::debug!(%error, "an address could not be reached");
+            NoAnswer::Unreachable
         })?;
         Ok((answer, written.get().copied()))
     }
@@ -145,7 +184,7 @@ pub(crate) fn is_callers_fault(status: StatusCode) -> bool {
     matches!(status, StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNPROCESSABLE_ENTITY)
 }
 
-/// Resolves names to those addresses that a provider may have.
+/// Resolves names to those addresses that may be called.
 #[derive(Clone, Debug)]
 struct GuardedResolver {
     dev: bool,
