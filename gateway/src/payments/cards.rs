@@ -395,8 +395,7 @@ mod tests {
         (words, words, "[a-z]{1,8}", 0..4_u8).prop_map(move |(before, after, name, depth)| {
             let mut value = json!(format!("{before}: {text} ,{after}"));
             for level in 0..depth {
-                value =
-                    if level % 2 == 0 { json!([1, value, true]) } else { json!({ name.clone(): value, "x": null }) };
+                value = if level % 2 == 0 { json!([1, value, true]) } else { json!({ name.clone(): value, "": null }) };
             }
             value
         })
@@ -417,6 +416,18 @@ mod tests {
             around(format!("{rest}{check}"))
         })) {
             prop_assert!(!finds(&value.to_string()), "{value}");
+        }
+
+        #[test]
+        fn no_id_or_time_of_ours_is(
+            uuid in "[0-9]{8}-[0-9]{4}-[0-9]{4}-[0-9]{4}-[0-9]{12}",
+            card in card(),
+            us in 1_577_836_800_000_000..2_208_988_800_000_000_u64,
+        ) {
+            let key = format!("sk-gollem-abcdefghijkl-{card}z");
+            for text in [uuid, key, us.to_string(), format!("{us}999"), format!("ord_{card}"), format!("a{card}f")] {
+                prop_assert!(!finds(&text), "{text}");
+            }
         }
 
         #[test]

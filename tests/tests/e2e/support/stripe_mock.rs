@@ -54,3 +54,29 @@ impl Drop for StripeMock {
         self.process.wait().ok();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::StripeMock;
+    use crate::support::http::Api;
+    use bytes::Bytes;
+    use hyper::Method;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn two_run_side_by_side_and_check_what_they_are_asked() {
+        let (Some(one), Some(other)) = (StripeMock::start(), StripeMock::start()) else { return };
+        for (mock, body, status) in [
+            (
+                &one,
+                "amount=1000&currency=usd&automatic_payment_methods[allow_redirects]=never&automatic_payment_methods[enabled]=true",
+                200,
+            ),
+            (&other, "amount=1000&currency=usd&amuont=1", 400),
+        ] {
+            let api = Api::new(mock.url(), Some("sk_test_123"));
+            let form = [("content-type", "application/x-www-form-urlencoded")];
+            let reply = api.try_send(Method::POST, "/v1/payment_intents", &form, Bytes::from(body)).await.unwrap();
+            assert_eq!(reply.status, status, "{:?}", reply.bytes);
+        }
+    }
+}
