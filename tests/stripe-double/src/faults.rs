@@ -1,9 +1,10 @@
 //! What goes wrong on purpose, drawn from the seed.
 //!
-//! A draw depends on the seed, on what is asked and on how often it was asked, and on nothing else: what other clients do at
-//! the same time does not change it.
+//! A draw depends on the seed, on what is asked and on how often it was asked, and on nothing else: what other clients
+//! do at the same time does not change it.
 
-/// How often each fault strikes, per mille of the calls to `/v1`. Each call meets one at most, so the sum is 1,000 at most.
+/// How often each fault strikes, per mille of the calls to `/v1`. Each call meets one at most, so the sum is 1,000 at
+/// most.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Faults {
     /// Status 500; nothing was done, and nothing is kept for the key.

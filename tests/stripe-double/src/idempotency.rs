@@ -1,7 +1,7 @@
 //! Idempotency keys: the same key with the same parameters gives the first answer again.
 //!
-//! A key belongs to an account (`Stripe-Account`, or the platform). It is free again if the request was refused before work
-//! began; otherwise its answer is kept, also a 500 or a refusal for lack of money.
+//! A key belongs to an account (`Stripe-Account`, or the platform). It is free again if the request was refused before
+//! work began; otherwise its answer is kept, also a 500 or a refusal for lack of money.
 
 use crate::form::Form;
 use crate::refusal::Refusal;

@@ -1,11 +1,11 @@
 //! A double of Stripe's API that behaves: it keeps books as Stripe does, signs its webhooks, and misbehaves on demand.
 //!
-//! The money is US dollars in cents. A payment becomes a charge, less 2.9% and 30 cents; refunds, disputes and transfers take
-//! from the platform's balance, payouts from a connected account's. Each movement is a balance transaction, and
-//! [`Double::books`] checks that they sum to what the objects say. Chance comes from a seed.
+//! The money is US dollars in cents. A payment becomes a charge, less 2.9% and 30 cents; refunds, disputes and
+//! transfers take from the platform's balance, payouts from a connected account's. Each movement is a balance
+//! transaction, and [`Double::books`] checks that they sum to what the objects say. Chance comes from a seed.
 //!
-//! What it does not do: money settles at once, nothing is ever pending; one currency; no cards, 3-D Secure or Stripe.js (a
-//! test pays by [`Double::pay`]); a platform makes no payouts of its own; webhooks go to `http://` only.
+//! What it does not do: money settles at once, nothing is ever pending; one currency; no cards, 3-D Secure or Stripe.js
+//! (a test pays by [`Double::pay`]); a platform makes no payouts of its own; webhooks go to `http://` only.
 //!
 //! | file | idea |
 //! |---|---|

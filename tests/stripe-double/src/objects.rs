@@ -26,8 +26,8 @@ pub(crate) fn render(ledger: &Ledger, id: &str) -> Value {
     object.unwrap_or_default()
 }
 
-/// Replaces ids by their objects along a path such as `data.source` or `latest_charge.balance_transaction`. What the double
-/// does not know, a connected account's side of a transfer for one, stays an id.
+/// Replaces ids by their objects along a path such as `data.source` or `latest_charge.balance_transaction`. What the
+/// double does not know, a connected account's side of a transfer for one, stays an id.
 pub(crate) fn expand(ledger: &Ledger, value: &mut Value, path: &str) {
     if let Value::Array(items) = value {
         for item in items {

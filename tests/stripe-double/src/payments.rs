@@ -1,6 +1,7 @@
 //! Money that comes in: customers, payment intents and their charges, refunds, disputes.
 //!
-//! Banks decide about disputes and Stripe takes the money at once, whatever the balance; so a balance may become negative.
+//! Banks decide about disputes and Stripe takes the money at once, whatever the balance; so a balance may become
+//! negative.
 
 use crate::ledger::Ledger;
 use crate::objects;

@@ -1,7 +1,7 @@
 //! HTTP: who may ask, what goes wrong on purpose, and keys.
 //!
-//! The order of things in a call to `/v1`: it is written down; faults that come before the work; the API key; the idempotency
-//! key; the work, under one lock; faults that come after it.
+//! The order of things in a call to `/v1`: it is written down; faults that come before the work; the API key; the
+//! idempotency key; the work, under one lock; faults that come after it.
 
 use crate::Call;
 use crate::control;

@@ -1,7 +1,7 @@
 //! Webhooks: signed as by Stripe, delivered at least once, in any order, sometimes twice, sometimes never.
 //!
-//! An event is lost, delayed or doubled by the seed and its number. Whatever is not answered by 2xx is tried again, signed
-//! anew, after 50 ms and then twice as long each time, up to a second.
+//! An event is lost, delayed or doubled by the seed and its number. Whatever is not answered by 2xx is tried again,
+//! signed anew, after 50 ms and then twice as long each time, up to a second.
 
 use crate::faults::draw;
 use crate::shared::Shared;

@@ -1,4 +1,5 @@
-//! The double over HTTP, as its users meet it: with the client that the gateway has, with plain requests, and with a webhook.
+//! The double over HTTP, as its users meet it: with the client that the gateway has, with plain requests, and with a
+//! webhook.
 
 #[cfg(test)]
 mod books;

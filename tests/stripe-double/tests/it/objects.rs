@@ -1,4 +1,5 @@
-//! Every object is read by async-stripe, which refuses what lacks a required member: it is the client that the gateway has.
+//! Every object is read by async-stripe, which refuses what lacks a required member: it is the client that the gateway
+//! has.
 
 use crate::support::{KEY, get, intent, paid, post, provider, start, transfer};
 use gollem_stripe_double::Double;

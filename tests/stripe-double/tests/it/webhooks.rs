@@ -19,7 +19,7 @@ fn verify(signature: &str, body: &[u8], secret: &str) -> Option<i64> {
     mac.update(format!("{time}.").as_bytes());
     mac.update(body);
     let expected: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-    parts.iter().any(|&part| part == ("v1", expected.as_str())).then(|| time.parse().unwrap())
+    parts.contains(&("v1", expected.as_str())).then(|| time.parse().unwrap())
 }
 
 async fn delivered(deliveries: Deliveries, failures: usize, payments: usize) -> (Double, Vec<Received>) {
