@@ -3,9 +3,11 @@
 
 use super::notify::Notice;
 use super::settle::{self, Step};
-use super::store::{Letter, LetterState};
+use super::store::{Letter, LetterState, NewLetter};
 use super::{PaymentError, Payments, purchase};
 use crate::app::App;
+use gollem_engine::AccountId;
+use gollem_projections::words::account_name;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -94,6 +96,27 @@ async fn attempt(app: &Arc<App>, payments: &Payments, letter: &Letter) -> Result
         "mail" | "post" => tell(app, payments, letter).await,
         kind => Err(PaymentError::Unfit(format!("nobody knows what to do with a letter of kind {kind}"))),
     }
+}
+
+/// Writes the letters by which an account's owner is told, as it wished: by mail, by a POST, or not at all. The name makes
+/// them one each; `news` has `kind`, `title`, `text` and `data`.
+///
+/// # Errors
+/// When the store does not answer.
+pub(crate) async fn announce(
+    payments: &Payments,
+    account: AccountId,
+    name: &str,
+    news: serde_json::Value,
+) -> Result<(), PaymentError> {
+    let Some(alert) = payments.store.account(account).await?.alert else { return Ok(()) };
+    let ways = [("mail", alert.mail), ("post", alert.url)];
+    for (way, _) in ways.iter().filter(|(_, to)| to.is_some()) {
+        let subject = format!("{}-{name}", account_name(account));
+        payments.store.write(&NewLetter { kind: way, subject, account, cents: 0, detail: news.clone() }).await?;
+    }
+    payments.wake();
+    Ok(())
 }
 
 /// Tells somebody what a letter says, as they wish it now.

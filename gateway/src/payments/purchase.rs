@@ -1,5 +1,6 @@
 //! A payment is begun: by the buyer, or because the balance went below the buyer's mark.
 
+use super::postman::announce;
 use super::processor::{Intent, IntentState, NewIntent, Processor, ProcessorError};
 use super::reconcile::DAY_S;
 use super::settle::{self, Step};
@@ -136,32 +137,13 @@ async fn alert_if_low(
             account_name(account),
             credits(alert.below)
         );
-        let data = json!({ "available": credits(available), "below": credits(alert.below), "seq": seq });
-        tell(payments, account, &format!("low-{seq}"), "low_balance", "Your GoLLeM credits run low", &text, data)
-            .await?;
+        let news = json!({
+            "kind": "low_balance", "title": "Your GoLLeM credits run low", "text": text,
+            "data": { "available": credits(available), "below": credits(alert.below), "seq": seq },
+        });
+        announce(payments, account, &format!("low-{seq}"), news).await?;
     }
     payments.store.set_alerted(account, low).await?;
-    Ok(())
-}
-
-/// Writes the letters by which an account's owner is told, as it wished: by mail, by a POST, or not at all.
-pub(crate) async fn tell(
-    payments: &Payments,
-    account: AccountId,
-    name: &str,
-    kind: &str,
-    title: &str,
-    text: &str,
-    data: serde_json::Value,
-) -> Result<(), PaymentError> {
-    let Some(alert) = payments.store.account(account).await?.alert else { return Ok(()) };
-    let ways = [("mail", alert.mail), ("post", alert.url)];
-    for (way, _) in ways.iter().filter(|(_, to)| to.is_some()) {
-        let detail = json!({ "kind": kind, "title": title, "text": text, "data": data });
-        let subject = format!("{}-{name}", account_name(account));
-        payments.store.write(&NewLetter { kind: way, subject, account, cents: 0, detail }).await?;
-    }
-    payments.wake();
     Ok(())
 }
 
@@ -200,9 +182,11 @@ pub(crate) async fn renew(app: &App, payments: &Payments, letter: &Letter) -> Re
     payments.watch(letter.account, settings.alert.is_some());
     let text =
         format!("An automatic purchase was refused ({refused}). There will be no more until you set them again.");
-    let data = json!({ "reason": refused });
-    let title = "An automatic purchase of GoLLeM credits failed";
-    tell(payments, letter.account, &letter.subject, "renewal_failed", title, &text, data).await?;
+    let news = json!({
+        "kind": "renewal_failed", "title": "An automatic purchase of GoLLeM credits failed", "text": text,
+        "data": { "reason": refused },
+    });
+    announce(payments, letter.account, &letter.subject, news).await?;
     Err(PaymentError::Unfit(text))
 }
 

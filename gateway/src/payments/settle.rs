@@ -1,11 +1,14 @@
 //! The ledger is brought to what the processor says: whatever the reason to look was, however often, in whatever order.
 
+use super::postman::announce;
 use super::processor::{BankState, Connected, Disputed, Intent, IntentState, Processor, ProcessorError, Refunded};
 use super::store::{Letter, Purpose, hex, reference_of};
 use super::{PaymentError, Payments, atoms, cents_of};
 use crate::app::App;
 use gollem_engine::{AccountId, Command, Engine, Payout, PayoutId, PayoutStatus, Reference};
 use gollem_journal::crash_point;
+use gollem_projections::words::cents;
+use serde_json::json;
 
 /// What became of something that was to be brought to its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -156,7 +159,7 @@ pub(crate) async fn payout(app: &App, payments: &Payments, id: PayoutId) -> Resu
     crash_point!("payments.transferred");
     payments.store.note_transfer(&transfer.id, id).await?;
     if transfer.reversed >= transfer.cents {
-        return came_back(app, id, &payout).await;
+        return came_back(app, payments, id, &payout).await;
     }
     if transfer.reversed > 0 {
         let (id, back) = (id.0, transfer.reversed);
@@ -172,8 +175,8 @@ pub(crate) async fn payout(app: &App, payments: &Payments, id: PayoutId) -> Resu
     let bank = match payments.processor.bank_payout(id, &connected.id).await? {
         Some(bank) => bank,
         None => {
-            let cents = cents_of(payout.amount);
-            let made = payments.processor.create_bank_payout(id, cents, &connected.id, refusals).await;
+            let amount = cents_of(payout.amount);
+            let made = payments.processor.create_bank_payout(id, amount, &connected.id, refusals).await;
             counted(payments, &letter, made).await?
         }
     };
@@ -191,7 +194,7 @@ pub(crate) async fn payout(app: &App, payments: &Payments, id: PayoutId) -> Resu
             payments.processor.reverse_transfer(id, &transfer.id).await?;
             crash_point!("payments.reversed");
             payments.store.set_connected(payout.account, &Connected { payable: false, ..connected }).await?;
-            came_back(app, id, &payout).await
+            came_back(app, payments, id, &payout).await
         }
     }
 }
@@ -224,16 +227,32 @@ async fn not_transferred(
     tracing::warn!(payout = id.0, %error, "a payout was refused: its earnings return");
     payments.store.set_connected(payout.account, &Connected { payable: false, ..to.clone() }).await?;
     app.execute(Command::FailPayout { payout: id }).await?;
-    Ok(Step::Done)
+    say_returned(payments, id, payout, &error.to_string()).await
 }
 
 /// All of it is here again: the earnings return.
-async fn came_back(app: &App, id: PayoutId, payout: &Payout) -> Result<Step, PaymentError> {
+async fn came_back(app: &App, payments: &Payments, id: PayoutId, payout: &Payout) -> Result<Step, PaymentError> {
     let command = match payout.status {
         PayoutStatus::Requested | PayoutStatus::Sent => Command::FailPayout { payout: id },
         PayoutStatus::Confirmed => Command::ReturnPayout { payout: id },
     };
     app.execute(command).await?;
+    say_returned(payments, id, payout, "it did not reach your bank").await
+}
+
+/// Tells a provider that its earnings are back.
+async fn say_returned(payments: &Payments, id: PayoutId, payout: &Payout, why: &str) -> Result<Step, PaymentError> {
+    let amount = cents(payout.amount);
+    let text = format!(
+        "Payout pay_{} of ${amount} failed: {why}. It is earned again. See to your bank at the payment processor: POST \
+         /api/payments/onboarding leads there.",
+        id.0
+    );
+    let news = json!({
+        "kind": "payout_failed", "title": "A payout of your GoLLeM earnings failed", "text": text,
+        "data": { "payout": format!("pay_{}", id.0), "amount_usd": amount, "reason": why },
+    });
+    announce(payments, payout.account, &format!("payout-{}", id.0), news).await?;
     Ok(Step::Done)
 }
 

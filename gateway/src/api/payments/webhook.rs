@@ -42,7 +42,7 @@ pub(crate) async fn take(
         return Err(refused(&format!("the signature is not the processor's: {error}")));
     }
     let notice: Value = serde_json::from_slice(&body).map_err(|_| refused("the notice is no JSON"))?;
-    let subject = subject_of(payments, &notice).await?;
+    let subject = subject_of(payments, &notice);
     figures.notices.fetch_add(1, Ordering::Relaxed);
     let done = match &subject {
         Subject::Payment(intent) => settle::payment(&app, payments, intent).await,
@@ -67,25 +67,25 @@ fn refused(message: &str) -> ApiError {
 }
 
 /// What a notice is about, by the kind of its object.
-async fn subject_of(payments: &Payments, notice: &Value) -> Result<Subject, ApiError> {
+fn subject_of(payments: &Payments, notice: &Value) -> Subject {
     let object = &notice["data"]["object"];
     let text = |value: &Value| value.as_str().map(str::to_owned);
     let subject = match object["object"].as_str() {
         Some("payment_intent") => text(&object["id"]).map(Subject::Payment),
         Some("charge" | "refund" | "dispute") => text(&object["payment_intent"]).map(Subject::Payment),
         Some("account") => text(&object["id"]).map(Subject::Connected),
-        Some("transfer" | "payout") => return payout_in(&payments.store, object).await,
+        Some("transfer" | "payout") => Some(payout_in(&payments.store, object)),
         _ => None,
     };
-    Ok(subject.unwrap_or(Subject::Other))
+    subject.unwrap_or(Subject::Other)
 }
 
 /// The payout that a transfer or a bank's payout is of. Of another exchange's the processor will have no transfer here.
-async fn payout_in(store: &Store, object: &Value) -> Result<Subject, ApiError> {
+fn payout_in(store: &Store, object: &Value) -> Subject {
     let marked = object["metadata"]["gollem_payout"].as_str().and_then(|name| name.strip_prefix("pay_"));
     let of_us = object["metadata"]["gollem_exchange"].as_str() == Some(store.exchange());
     let number = marked.filter(|_| of_us).and_then(|number| number.parse().ok());
-    Ok(number.map_or(Subject::Other, |number| Subject::Payout(PayoutId(number))))
+    number.map_or(Subject::Other, |number| Subject::Payout(PayoutId(number)))
 }
 
 async fn connected(payments: &Payments, id: &str) -> Result<(), PaymentError> {

@@ -11,7 +11,7 @@ const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
 fn notice() -> Notice {
     Notice {
-        kind: "low_balance",
+        kind: "low_balance".to_owned(),
         account: AccountId(7),
         title: "Your balance is low".into(),
         text: "25 credits are left.\n.\nThat is all: £0.02.".into(),
@@ -21,7 +21,8 @@ fn notice() -> Notice {
 }
 
 fn notifier(smtp_url: Option<&str>, dev: bool) -> Notifier {
-    Notifier::new(smtp_url, FROM, Upstream::new(dev).unwrap()).unwrap()
+    let mail = smtp_url.map(|url| MailOptions { url: url.to_owned(), from: FROM.to_owned() });
+    Notifier::new(mail.as_ref(), Upstream::new(dev).unwrap()).unwrap()
 }
 
 /// How a mail server behaves.
@@ -178,13 +179,14 @@ async fn what_cannot_be_mailed_is_refused_without_asking_the_server() {
         assert!(sent.is_err_and(|error| !error.is_retryable()) && told.is_empty(), "{id}");
     }
     let without = notifier(None, false).send_mail("bob@example.org", &notice()).await;
-    assert_eq!(without, Err(NotifyError::Never("no mail server is set".into())));
+    assert_eq!(without, Err(NotifyError::Later("no mail server is set: see --mail-from".into())));
 }
 
 #[test]
 fn settings_that_cannot_work_are_refused_and_show_no_password() {
     let check = |url: &str, from: &str, expected: Result<(), NotifierError>| {
-        let made = Notifier::new(Some(url), from, Upstream::new(false).unwrap());
+        let mail = MailOptions { url: url.to_owned(), from: from.to_owned() };
+        let made = Notifier::new(Some(&mail), Upstream::new(false).unwrap());
         if let Ok(notifier) = &made {
             assert!(!format!("{notifier:?}").contains("hunter2"));
         }
@@ -286,9 +288,6 @@ fn the_signature_is_that_of_the_standard_s_own_example() {
     for bad in ["", "whsec_", "whsec_not base64", "plain words"] {
         assert!(signed(bad, "a", 1, body).is_err_and(|error| !error.is_retryable()), "{bad}");
     }
-    let (one, other) = (new_secret().unwrap(), new_secret().unwrap());
-    assert_ne!(one, other);
-    assert!(signed(&one, "a", 1, body).is_ok() && one.starts_with("whsec_") && one.len() == 6 + 44, "{one}");
 }
 
 #[tokio::test]
