@@ -54,6 +54,8 @@ mod overspend;
 #[cfg(test)]
 mod patience;
 #[cfg(test)]
+mod payments;
+#[cfg(test)]
 mod payouts;
 #[cfg(test)]
 mod people;

@@ -1,5 +1,6 @@
 //! What the tests share: a client, an exchange in this process, the real binaries, and waiting.
 
+pub(crate) mod bank;
 pub(crate) mod http;
 pub(crate) mod market;
 #[path = "../../../../gateway/src/identity/tests/postgres.rs"]

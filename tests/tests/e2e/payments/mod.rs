@@ -1,0 +1,3 @@
+//! Money in and out, with a double of Stripe that signs, repeats, loses and fails as the real one may.
+
+mod buying;
