@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod market;
 #[cfg(test)]
+mod money;
+#[cfg(test)]
 mod properties;
 #[cfg(test)]
 mod render;
