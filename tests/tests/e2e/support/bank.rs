@@ -1,8 +1,8 @@
 //! An exchange in this process whose payment processor is the double of Stripe.
 
 use super::http::{Api, Reply};
-use super::market::Trader;
-use super::venue::Venue;
+use super::market::{Trader, ask, list_model, open_account, open_provider};
+use super::venue::{CAPACITY, MODEL, Venue};
 use super::{at_once, endpoint, eventually, start_mock};
 use gollem_gateway::{ExchangeOptions, StripeOptions};
 use gollem_provider::mock::Mock;
@@ -30,15 +30,19 @@ impl Bank {
         Bank { venue, stripe }
     }
 
-    /// The same with a model, a buyer with $1,000 and a provider that asks for `price` atoms a unit.
+    /// The same with a model, a buyer who paid $1,000 and a provider that asks for `price` atoms a unit.
     pub(crate) async fn trading(price: i64) -> (Bank, Mock, Trader, Trader) {
-        let stripe = Double::start(Options { deliveries: Deliveries::prompt(), ..Options::default() }).unwrap();
-        let mock = start_mock(at_once()).await;
-        let opened = Venue::trading_with(|options| connected(options, stripe.url()), &endpoint(&mock), price).await;
-        let (venue, buyer, provider, _) = opened;
-        stripe.set_webhook(Some(format!("{}/webhooks/stripe", venue.admin.base())));
-        stripe.top_up(1_000_000).unwrap();
-        (Bank { venue, stripe }, mock, buyer, provider)
+        let (bank, mock) = (Bank::open().await, start_mock(at_once()).await);
+        let admin = &bank.venue.admin;
+        list_model(admin, MODEL, json!({ "tick": "0.001", "reference_price": "10" })).await;
+        let buyer = open_account(admin, "buyer", &["read", "trade"]).await;
+        buy(&bank, &buyer.api, "1000.00", "first").await;
+        eventually("the buyer has credits", async || (buyer.balance().await.available > 0).then_some(())).await;
+        let provider = open_provider(admin, "provider", &endpoint(&mock)).await;
+        provider.place(&ask(MODEL, price, CAPACITY, json!({}))).await;
+        // The processor keeps a part of each payment: what providers earn has to come from somewhere.
+        bank.stripe.top_up(100_000).unwrap();
+        (bank, mock, buyer, provider)
     }
 
     /// What the operator is told of the books; the newest letters have been dealt with.

@@ -1,0 +1,567 @@
+//! Random histories of buyers, providers, banks and the operator, while calls to the processor fail and its notices are
+//! repeated, late, out of order or lost: in the end the ledger equals the double's books, account by account.
+//!
+//! `HISTORIES=10000` plays that many, `SEED=<n>` repeats the choices of a run; which call meets which fault depends on
+//! the order of calls, too.
+
+use crate::support::bank::{Bank, begin};
+use crate::support::http::{Api, Reply};
+use crate::support::market::{Trader, ask, chat, list_model, open_account, open_provider};
+use crate::support::random::{Random, seed};
+use crate::support::venue::MODEL;
+use crate::support::{at_once, endpoint, eventually, eventually_within, start_mock};
+use futures_util::StreamExt;
+use gollem_provider::mock::Mock;
+use gollem_stripe_double::{Books, Deliveries, Faults, IntentRow, Options, PayoutStatus};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// Histories unless `HISTORIES` says how many.
+const HISTORIES: u64 = 200;
+/// Histories of one exchange at the most: an operator's request has 30 seconds.
+const PER_VENUE: u64 = 500;
+/// Of so many histories one is a provider's.
+const PROVIDERS: u64 = 5;
+/// Histories at the same time.
+const AT_ONCE: usize = 16;
+/// Atoms of a cent.
+const CENT: i64 = 1_000_000_000;
+/// Ten credits a unit: a call earns dollars.
+const PRICE: i64 = 1_000_000_000;
+/// Calls of one request until it is given up.
+const TRIES: usize = 8;
+/// Why a letter that is due is not done: somebody else has to act.
+const WAITS: [&str; 2] = ["the provider has not told the processor where its bank is", "the provider's bank"];
+/// Why the processor may refuse for good what the exchange wished: meanwhile there was a dispute, or a refund by hand.
+const REFUSALS: [&str; 3] = ["charge_disputed", "charge_already_refunded", "amount_too_large"];
+
+/// About one call in ten.
+const FAULTS: Faults = Faults {
+    error_500_before: 20,
+    error_500_after: 10,
+    hang_after: 10,
+    slow: 10,
+    reset_before: 20,
+    too_many_429: 20,
+    hang_ms: 40,
+};
+const DELIVERIES: Deliveries = Deliveries::Auto {
+    duplicates_permille: 150,
+    lost_permille: 50,
+    delay_ms_max: 60,
+    shuffle: true,
+    retries: 5,
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn random_histories_leave_the_ledger_equal_to_the_processor_s_books() {
+    let histories = std::env::var("HISTORIES").map_or(HISTORIES, |text| text.parse().expect("HISTORIES is a number"));
+    let (seed, mut played) = (seed(), 0);
+    while played < histories {
+        let count = PER_VENUE.min(histories - played);
+        play(count, Random::new(seed.wrapping_add(played)).next()).await;
+        played += count;
+        println!("{played} histories played");
+    }
+}
+
+/// An exchange, its processor, and who acts there.
+struct World {
+    bank: Bank,
+    /// The processor's API.
+    processor: Api,
+    buyers: Vec<Trader>,
+    /// With what each has earned, in atoms.
+    providers: Vec<(Trader, i64)>,
+    _mock: Mock,
+}
+
+async fn play(histories: u64, seed: u64) {
+    let world = World::found(histories, seed).await;
+    world.bank.stripe.set_faults(FAULTS);
+    world.bank.stripe.set_deliveries(DELIVERIES);
+    let (buyers, providers) = (world.buyers.len(), world.providers.len());
+    futures_util::stream::iter(0..buyers + providers)
+        .map(|place| {
+            let (world, random) = (&world, Random::new(seed.wrapping_add(1 + place as u64)));
+            async move {
+                match world.buyers.get(place) {
+                    Some(trader) => Buyer { world, trader, random, payments: vec![], methods: vec![], keys: 0 }.live().await,
+                    None => {
+                        let (trader, _) = &world.providers[place - buyers];
+                        Provider { world, trader, random, account: None }.live().await;
+                    }
+                }
+            }
+        })
+        .buffer_unordered(AT_ONCE)
+        .collect::<Vec<()>>()
+        .await;
+    world.end(Random::new(seed)).await;
+}
+
+impl World {
+    async fn found(histories: u64, seed: u64) -> World {
+        let bank = Bank::open_with(Options { deliveries: Deliveries::prompt(), seed, ..Options::default() }).await;
+        let admin = &bank.venue.admin;
+        list_model(admin, MODEL, json!({ "tick": "0.001", "reference_price": "10" })).await;
+        let mock = start_mock(at_once()).await;
+        let caller = open_account(admin, "caller", &["read", "trade"]).await;
+        let (mut providers, providers_count) = (vec![], histories / PROVIDERS);
+        for place in 0..providers_count {
+            if caller.balance().await.available < 1_000 * CENT {
+                // What the market turns over was bought, too; the processor keeps a part of it.
+                let begun = begin(&caller.api, "1000.00", &format!("{place}")).await.ok();
+                bank.stripe.pay(begun["id"].as_str().unwrap()).unwrap();
+                eventually("the caller has credits", async || {
+                    (caller.balance().await.available >= 1_000 * CENT).then_some(())
+                })
+                .await;
+            }
+            let provider = open_provider(admin, &format!("provider {place}"), &endpoint(&mock)).await;
+            let order = provider.place(&ask(MODEL, PRICE, 1_000_000, json!({}))).await;
+            caller.chat(&chat(MODEL, json!({ "max_tokens": 110 }))).await.ok();
+            provider.api.delete(&format!("/v1/orders/{order}")).await.ok();
+            let earned = provider.balance().await.earned;
+            assert!(earned > 100 * CENT, "a call earns dollars: {earned}");
+            providers.push((provider, earned));
+        }
+        let mut buyers = vec![];
+        for place in 0..histories - providers_count {
+            buyers.push(open_account(admin, &format!("buyer {place}"), &["read", "trade"]).await);
+        }
+        // Fees and disputes take from what payouts are made of.
+        bank.stripe.top_up(10_000_000).unwrap();
+        let processor = Api::new(bank.stripe.url(), Some("sk_test_double"));
+        World { bank, processor, buyers, providers, _mock: mock }
+    }
+
+    /// What the processor says, in the name of a connected account if one is given.
+    async fn told(&self, path: &str, account: Option<&str>) -> Value {
+        let headers: Vec<(&str, &str)> = account.iter().map(|account| ("stripe-account", *account)).collect();
+        eventually("the processor answers", async || {
+            let reply = self.processor.try_send(hyper::Method::GET, path, &headers, bytes::Bytes::new()).await;
+            reply.filter(|reply| reply.status == 200).map(|reply| reply.body)
+        })
+        .await
+    }
+
+    async fn list(&self, path: &str, account: Option<&str>) -> Vec<Value> {
+        self.told(path, account).await["data"].as_array().unwrap().clone()
+    }
+
+    /// Everything comes to an end, and both sides have the same.
+    async fn end(self, mut random: Random) {
+        self.bank.stripe.set_faults(Faults::default());
+        self.at_rest(&mut random).await;
+        for letter in self.bank.letters("dead").await {
+            self.retry(&letter).await;
+        }
+        self.at_rest(&mut random).await;
+        for letter in self.bank.letters("dead").await {
+            let why = letter["error"].as_str().unwrap_or_default();
+            let explained = letter["kind"] == "refund" && REFUSALS.iter().any(|refusal| why.starts_with(&format!("the processor: {refusal}")));
+            assert!(explained, "nothing in a history explains that this letter is dead: {letter:#}");
+            self.deal(&letter, "dismiss").await;
+        }
+        let report = self.bank.reconciled().await;
+        assert_eq!(report["ok"], true, "{report:#}");
+        let books = self.bank.stripe.books();
+        for buyer in &self.buyers {
+            self.check_buyer(buyer, &books).await;
+        }
+        for (provider, earned) in &self.providers {
+            self.check_provider(provider, *earned).await;
+        }
+        let disputes: i64 = books.intents.iter().map(|row| row.disputed_lost).sum();
+        let refunds: i64 = books.intents.iter().map(|row| row.refunded).sum();
+        println!(
+            "{} payments, {refunds} cents refunded, {disputes} lost in disputes, {} transfers, {} bank payouts; {} were looked at again",
+            books.intents.iter().filter(|row| row.paid > 0).count(),
+            books.transfers.len(),
+            books.payouts.len(),
+            report["looked_at_again"].as_array().unwrap().len(),
+        );
+        self.bank.close().await;
+    }
+
+    /// Waits until no notice is under way, every bank has decided, and no letter waits but for somebody outside.
+    async fn at_rest(&self, random: &mut Random) {
+        let mut looked_again = false;
+        eventually_within(Duration::from_secs(120), "everything is dealt with", async || {
+            assert!(self.bank.stripe.quiet(Duration::from_secs(60)).await, "notices are taken");
+            let payouts = self.bank.stripe.books().payouts;
+            let mut pending = payouts.iter().filter(|payout| payout.status == PayoutStatus::Pending).peekable();
+            if pending.peek().is_some() {
+                pending.for_each(|payout| decide(self, &payout.id, random));
+                looked_again = false;
+                return None;
+            }
+            let due = self.bank.letters("due").await;
+            let waits = |letter: &Value| {
+                letter["attempts"] == 0 && letter["error"].as_str().is_some_and(|why| WAITS.contains(&why))
+            };
+            if !looked_again {
+                // The notice that they wait for may have been lost.
+                looked_again = true;
+                for letter in &due {
+                    self.retry(letter).await;
+                }
+                return None;
+            }
+            for letter in due.iter().filter(|letter| letter["attempts"] != 0) {
+                self.retry(letter).await;
+            }
+            due.iter().all(waits).then_some(())
+        })
+        .await;
+    }
+
+    /// It may have been dealt with meanwhile.
+    async fn retry(&self, letter: &Value) {
+        let path = format!("/v1/admin/outbox/{}/retry", letter["id"].as_str().unwrap());
+        let reply = self.bank.venue.admin.post(&path, &json!({})).await;
+        assert!(matches!(reply.status, 200 | 404), "{reply:?}");
+    }
+
+    async fn deal(&self, letter: &Value, how: &str) {
+        let path = format!("/v1/admin/outbox/{}/{how}", letter["id"].as_str().unwrap());
+        self.bank.venue.admin.post(&path, &json!({})).await.ok();
+    }
+
+    /// A buyer who spent nothing has what the processor has kept of its payments, or owes it.
+    async fn check_buyer(&self, buyer: &Trader, books: &Books) {
+        let own = |row: &&IntentRow| row.metadata.get("gollem_account") == Some(&buyer.id);
+        let kept: i64 = books.intents.iter().filter(own).map(IntentRow::kept).sum();
+        let balance = buyer.balance().await;
+        assert_eq!((balance.held, balance.escrow), (0, 0));
+        let has = balance.available - balance.owed;
+        let rows: Vec<&IntentRow> = books.intents.iter().filter(own).collect();
+        assert_eq!(has, kept * CENT, "{}: {balance:?}, {rows:#?}", buyer.id);
+        assert!(balance.available == 0 || balance.owed == 0, "debts are paid first: {balance:?}");
+    }
+
+    /// What a provider has earned is here, or on its side: at its bank, or in its account with the processor.
+    async fn check_provider(&self, provider: &Trader, earned: i64) {
+        let what = format!("{} has what it earned", provider.id);
+        eventually(&what, async || {
+            let listed = provider.api.get("/v1/payouts").await.ok();
+            let of_it = |id: &str| listed["payouts"].as_array().unwrap().iter().any(|payout| payout["id"] == id);
+            let books = self.bank.stripe.books();
+            let transfers = books.transfers.iter().filter(|row| of_it(&row.metadata["gollem_payout"]));
+            let away: i64 = transfers.map(|row| row.amount - row.reversed).sum();
+            let balance = provider.balance().await;
+            let all = balance.earned + balance.payout_pending + away * CENT;
+            (all == earned).then_some(()).or_else(|| {
+                println!("{}: {balance:?} and {away} cents away, {earned} earned: {listed}", provider.id);
+                None
+            })
+        })
+        .await;
+    }
+}
+
+/// A bank takes the money, or does not.
+fn decide(world: &World, payout: &str, random: &mut Random) {
+    let stripe = &world.bank.stripe;
+    // Somebody else's decision may have come first.
+    drop(if random.between(0, 2) == 0 { stripe.fail_payout(payout) } else { stripe.pay_out(payout) });
+}
+
+fn usd(cents: i64) -> String {
+    format!("{}.{:02}", cents / 100, cents % 100)
+}
+
+/// Some cents of so many, at least one.
+fn part(random: &mut Random, cents: i64) -> i64 {
+    if random.between(0, 3) == 0 { cents } else { random.between(1, cents.unsigned_abs()).cast_signed() }
+}
+
+/// Sends a request until it is answered by something that the processor's faults do not explain, or it is given up.
+async fn insist(send: impl AsyncFn() -> Reply) -> Option<Reply> {
+    for _ in 0..TRIES {
+        let reply = send().await;
+        if reply.status < 500 {
+            return Some(reply);
+        }
+        assert_eq!(reply.status, 503, "{reply:?}");
+    }
+    None
+}
+
+/// A payment that was made, as far as its buyer and the operator know.
+struct Payment {
+    id: String,
+    cents: i64,
+    /// Asked for and not failed: by the dashboard or by the exchange.
+    refunded: i64,
+    /// Not won.
+    disputed: i64,
+    disputes: Vec<(String, i64)>,
+}
+
+impl Payment {
+    fn left(&self) -> i64 {
+        self.cents - self.refunded - self.disputed
+    }
+}
+
+struct Buyer<'a> {
+    world: &'a World,
+    trader: &'a Trader,
+    random: Random,
+    payments: Vec<Payment>,
+    methods: Vec<String>,
+    keys: u64,
+}
+
+impl Buyer<'_> {
+    async fn live(mut self) {
+        self.pay().await;
+        for _ in 0..self.random.between(2, 10) {
+            match self.random.between(0, 9) {
+                0..=2 => self.pay().await,
+                3 | 4 => self.refund_by_hand(),
+                5 | 6 => self.wish_refund().await,
+                7 => self.fail_refund().await,
+                8 => self.dispute(),
+                _ => self.close_dispute(),
+            }
+        }
+    }
+
+    fn key(&mut self) -> String {
+        self.keys += 1;
+        format!("{}", self.keys)
+    }
+
+    async fn pay(&mut self) {
+        let (cents, key) = (self.random.between(100, 100_000).cast_signed(), self.key());
+        let kept = match self.random.between(0, 3) {
+            0 => self.methods.last().cloned(),
+            _ => None,
+        };
+        let save = self.random.between(0, 2) == 0;
+        let mut body = json!({ "amount_usd": usd(cents), "save_method": save });
+        if let Some(method) = &kept {
+            body = json!({ "amount_usd": usd(cents), "method": method });
+        }
+        let api = &self.trader.api;
+        let headers = [("idempotency-key", key.as_str())];
+        let create = async || api.post_with("/api/payments/create-intent", &headers, &body).await;
+        let Some(begun) = insist(&create).await else { return };
+        if kept.as_ref().is_some_and(|method| method.contains("declined")) {
+            assert_eq!((begun.status, begun.error().1.as_str()), (402, "payment_refused"));
+            self.methods.pop();
+            return;
+        }
+        let begun = begun.ok();
+        let id = begun["id"].as_str().unwrap().to_owned();
+        if self.random.between(0, 3) == 0
+            && let Some(again) = insist(&create).await
+        {
+            assert_eq!(again.ok()["id"], begun["id"], "the same key, the same payment");
+        }
+        let stripe = &self.world.bank.stripe;
+        match (&kept, self.random.between(0, 9)) {
+            (Some(_), _) => assert_eq!(begun["status"], "succeeded"),
+            // Nobody ever pays.
+            (None, 0) => return,
+            (None, 1) => return stripe.pay_fails(&id).unwrap(),
+            (None, 2) => {
+                stripe.pay_fails(&id).unwrap();
+                stripe.pay(&id).unwrap();
+            }
+            (None, _) => stripe.pay(&id).unwrap(),
+        }
+        if kept.is_none() && save {
+            let intent = self.world.told(&format!("/v1/payment_intents/{id}"), None).await;
+            self.methods.push(intent["payment_method"].as_str().unwrap().to_owned());
+            if self.random.between(0, 2) == 0 {
+                let method = format!("pm_declined_{key}");
+                stripe.add_method(intent["customer"].as_str().unwrap(), &method).unwrap();
+                self.methods.push(method);
+            }
+        }
+        self.payments.push(Payment { id, cents, refunded: 0, disputed: 0, disputes: vec![] });
+    }
+
+    fn any(&mut self) -> Option<usize> {
+        let last = self.payments.len().checked_sub(1)?;
+        Some(self.random.between(0, last as u64) as usize)
+    }
+
+    fn refund_by_hand(&mut self) {
+        let Some(place) = self.any().filter(|&place| self.payments[place].left() > 0) else { return };
+        let payment = &mut self.payments[place];
+        let cents = part(&mut self.random, payment.left());
+        // Not while it is disputed, and not more than is left.
+        if self.world.bank.stripe.refund(&payment.id, cents).is_ok() {
+            payment.refunded += cents;
+        }
+    }
+
+    async fn wish_refund(&mut self) {
+        let Some(place) = self.any() else { return };
+        let key = format!("{} {}", self.trader.id, self.key());
+        let payment = &mut self.payments[place];
+        // Now and then more than is left: the books here may lag behind.
+        let most = if self.random.between(0, 4) == 0 { payment.cents } else { payment.left() };
+        if most <= 0 {
+            return;
+        }
+        let cents = part(&mut self.random, most);
+        let body = json!({ "payment": payment.id, "amount_usd": usd(cents) });
+        // As soon as the ledger has it: before that the wish is refused.
+        for _ in 0..40 {
+            if self.trader.balance().await.available >= cents * CENT {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let admin = &self.world.bank.venue.admin;
+        let headers = [("idempotency-key", key.as_str())];
+        let wish = async || admin.post_with("/v1/admin/refunds", &headers, &body).await;
+        let wished = wish().await;
+        if wished.status != 201 {
+            assert!((400..500).contains(&wished.status), "{wished:?}");
+            return;
+        }
+        payment.refunded += cents;
+        if self.random.between(0, 2) == 0 {
+            assert_eq!(wish().await.ok()["reference"], wished.ok()["reference"], "the same key, the same refund");
+        }
+    }
+
+    /// The buyer's bank sends a refund back, whoever wished it.
+    async fn fail_refund(&mut self) {
+        let Some(place) = self.any() else { return };
+        let payment = &mut self.payments[place];
+        let made = self.world.list(&format!("/v1/refunds?payment_intent={}", payment.id), None).await;
+        let Some(refund) = made.iter().find(|refund| refund["status"] != "failed") else { return };
+        self.world.bank.stripe.fail_refund(refund["id"].as_str().unwrap()).unwrap();
+        payment.refunded -= refund["amount"].as_i64().unwrap();
+    }
+
+    fn dispute(&mut self) {
+        let Some(place) = self.any().filter(|&place| self.payments[place].left() > 0) else { return };
+        let payment = &mut self.payments[place];
+        let cents = part(&mut self.random, payment.left());
+        let id = self.world.bank.stripe.dispute(&payment.id, cents).unwrap();
+        payment.disputed += cents;
+        payment.disputes.push((id, cents));
+    }
+
+    fn close_dispute(&mut self) {
+        let won = self.random.between(0, 2) > 0;
+        let Some(payment) = self.payments.iter_mut().find(|payment| !payment.disputes.is_empty()) else { return };
+        let (id, cents) = payment.disputes.remove(0);
+        self.world.bank.stripe.close_dispute(&id, won).unwrap();
+        payment.disputed -= if won { cents } else { 0 };
+    }
+}
+
+struct Provider<'a> {
+    world: &'a World,
+    trader: &'a Trader,
+    random: Random,
+    /// At the processor.
+    account: Option<String>,
+}
+
+impl Provider<'_> {
+    async fn live(mut self) {
+        if self.random.between(0, 1) == 0 {
+            self.request().await;
+            self.onboard().await;
+        } else {
+            self.onboard().await;
+            self.request().await;
+        }
+        self.wait_for_the_bank().await;
+        for _ in 0..self.random.between(1, 8) {
+            match self.random.between(0, 6) {
+                0 => self.request().await,
+                1 => self.onboard().await,
+                2 | 3 => self.bank_decides().await,
+                4 => self.bank_returns().await,
+                5 => self.reverse().await,
+                _ => self.wait_for_the_bank().await,
+            }
+        }
+    }
+
+    async fn request(&mut self) {
+        let cents = self.trader.balance().await.earned / CENT;
+        if cents < 1 {
+            return;
+        }
+        let body = json!({ "amount_usd": usd(part(&mut self.random, cents)) });
+        let reply = self.trader.api.post("/v1/payouts", &body).await;
+        assert_eq!(reply.status, 201, "{reply:?}");
+    }
+
+    async fn onboard(&mut self) {
+        let body = json!({ "return_url": "https://example.com/earnings" });
+        let ask = async || self.trader.api.post("/api/payments/onboarding", &body).await;
+        // The account's number is told only with the page.
+        let Some(told) = insist(ask).await else { return };
+        let account = told.ok()["processor_account"].as_str().unwrap().to_owned();
+        self.world.bank.stripe.onboard(&account).unwrap();
+        self.account = Some(account);
+    }
+
+    /// Its payouts at the processor.
+    async fn payouts(&self) -> Vec<Value> {
+        match &self.account {
+            Some(account) => self.world.list("/v1/payouts?limit=100", Some(account)).await,
+            None => vec![],
+        }
+    }
+
+    async fn wait_for_the_bank(&self) {
+        for _ in 0..20 {
+            if self.account.is_none() || self.payouts().await.iter().any(|payout| payout["status"] == "pending") {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    async fn bank_decides(&mut self) {
+        let payouts = self.payouts().await;
+        if let Some(payout) = payouts.iter().find(|payout| payout["status"] == "pending") {
+            decide(self.world, payout["id"].as_str().unwrap(), &mut self.random);
+        }
+    }
+
+    /// Days after it took it.
+    async fn bank_returns(&self) {
+        let payouts = self.payouts().await;
+        if let Some(payout) = payouts.iter().find(|payout| payout["status"] == "paid") {
+            self.world.bank.stripe.fail_payout(payout["id"].as_str().unwrap()).unwrap();
+        }
+    }
+
+    /// Somebody takes a transfer back by hand whose money is still, or again, in the provider's account.
+    async fn reverse(&self) {
+        let Some(account) = &self.account else { return };
+        let transfers = self.world.list(&format!("/v1/transfers?destination={account}"), None).await;
+        let payouts = self.payouts().await;
+        let mark = |row: &Value| row["metadata"]["gollem_payout"].clone();
+        let lies_there = |transfer: &&Value| {
+            let mut of_it = payouts.iter().filter(|payout| mark(payout) == mark(transfer)).peekable();
+            match of_it.peek() {
+                Some(_) => of_it.all(|payout| payout["status"] == "failed"),
+                // With others it would be others' money.
+                None => transfers.len() == 1,
+            }
+        };
+        let open = transfers.iter().filter(|transfer| transfer["amount_reversed"] == 0).find(lies_there);
+        if let Some(transfer) = open {
+            let (id, cents) = (transfer["id"].as_str().unwrap(), transfer["amount"].as_i64().unwrap());
+            // The exchange may have been faster.
+            drop(self.world.bank.stripe.reverse_transfer(id, cents));
+        }
+    }
+}
