@@ -11,6 +11,7 @@ use crate::inference::{Calls, ProviderTimes, Tries, Upstream};
 use crate::limiter::Limiter;
 use crate::payments::Payments;
 use crate::payments::notify::Notifier;
+use crate::payments::sessions::Sessions;
 use crate::stream::Hub;
 use crate::traffic::Traffic;
 use axum::http::HeaderValue;
@@ -66,6 +67,8 @@ pub struct App {
     pub(crate) tries: Tries,
     /// The payment side, if a processor is connected.
     pub(crate) payments: Option<Arc<Payments>>,
+    /// Who used the exchange from where.
+    pub(crate) sessions: Sessions,
     /// Tells people what they wished to be told.
     pub(crate) notifier: Notifier,
 }

@@ -21,6 +21,7 @@ use crate::keys::{ApiKey, Scopes};
 use crate::limiter::{Limiter, LimiterOptions};
 use crate::payments::notify::Notifier;
 use crate::payments::outbox::Outbox;
+use crate::payments::sessions::{self, Sessions};
 use crate::payments::store::Store;
 use crate::payments::{MailOptions, Payments, StripeOptions, postman, reconcile};
 use crate::secret::{SecretError, secret};
@@ -108,6 +109,8 @@ pub struct ExchangeOptions {
     pub kafka: Option<Kafka>,
     /// The payment processor, if there is one.
     pub stripe: Option<StripeOptions>,
+    /// Days after which it is forgotten who called from where; 0: it is not noted.
+    pub session_days: u32,
     /// How mail is sent, if it is.
     pub mail: Option<MailOptions>,
     /// How much callers may ask.
@@ -145,6 +148,7 @@ impl ExchangeOptions {
             drop_archived: false,
             kafka: None,
             stripe: None,
+            session_days: 90,
             mail: None,
             limits: LimiterOptions::default(),
             trusted_proxies: Vec::new(),
@@ -259,6 +263,7 @@ impl Exchange {
     /// # Errors
     /// See [`OpenError`]; nothing has changed then.
     pub async fn open(options: &ExchangeOptions) -> Result<Exchange, OpenError> {
+        gollem_journal::arm_crash_points!(gollem_sequencer::CRASH_POINTS, crate::payments::points::CRASH_POINTS);
         let folder = |source| OpenError::Folder { path: options.data.clone(), source };
         // Durable in its parent: a power cut that takes the folder's name takes everything that was synced in it.
         FileStorage::new(&options.data).create_dir().map_err(folder)?;
@@ -279,7 +284,8 @@ impl Exchange {
         let feed = feed.with(told);
         let (booked, booked_reader) = Feed::new(PUBLISHER_BATCHES_MAX, PUBLISHER_BACKLOG_INPUTS_MAX);
         let feed = if options.stripe.is_some() { feed.with(booked) } else { feed };
-        let payments = open_payments(options, &identity).await?;
+        let store_of_payments = Store::open(identity.pool()).await?;
+        let payments = open_payments(options, store_of_payments.clone()).await?;
         let notifier = Notifier::new(options.mail.as_ref(), Upstream::new(options.dev)?);
         let notifier = notifier.map_err(|error| OpenError::Mail(error.to_string()))?;
         let heads = heads(options)?;
@@ -345,8 +351,10 @@ impl Exchange {
             provider_times: ProviderTimes::default(),
             tries: Tries::default(),
             payments,
+            sessions: Sessions::new(store_of_payments, options.session_days),
             notifier,
         });
+        tokio::spawn(sessions::keep(Arc::downgrade(&app)));
         tokio::spawn(note_key_uses(Arc::downgrade(&app)));
         let outbox = start_payments(&app, booked_reader, &journal_dir).await?;
         Ok(Exchange { app, sequencer, projector, market_data, publisher, follower, archiver, outbox, new_admin_key })
@@ -403,6 +411,9 @@ impl Exchange {
             archiver.stop();
         }
         let stopped = stopped?;
+        if let Err(error) = self.app.sessions.write(unix_seconds()).await {
+            tracing::warn!(%error, "who used the exchange could not be written down");
+        }
         self.app.identity.close().await;
         let engine = stopped.engine;
         Ok(Closed {
@@ -442,9 +453,8 @@ impl Needed {
 }
 
 /// The payment side, if a processor is connected.
-async fn open_payments(options: &ExchangeOptions, identity: &Identity) -> Result<Option<Arc<Payments>>, OpenError> {
+async fn open_payments(options: &ExchangeOptions, store: Store) -> Result<Option<Arc<Payments>>, OpenError> {
     let Some(stripe) = &options.stripe else { return Ok(None) };
-    let store = Store::open(identity.pool()).await?;
     let payments = Payments::open(stripe, store).await.map_err(|error| OpenError::Payments(error.to_string()))?;
     Ok(Some(Arc::new(payments)))
 }

@@ -130,6 +130,9 @@ struct PaymentArgs {
     /// Sender of mail to people, as in alerts@example.com; needs GOLLEM_SMTP_URL.
     #[arg(long, value_name = "ADDRESS")]
     mail_from: Option<String>,
+    /// Days after which it is forgotten who called from where, for how long and how much; 0: it is not noted.
+    #[arg(long, value_name = "DAYS", default_value_t = 90, value_parser = clap::value_parser!(u32).range(0..=3_650))]
+    session_days: u32,
 }
 
 impl PaymentArgs {
@@ -285,6 +288,7 @@ impl Serve {
             kafka: self.kafka.into_options(),
             stripe: self.payments.stripe()?,
             mail: self.payments.mail()?,
+            session_days: self.payments.session_days,
             limits: LimiterOptions {
                 default_tier: self.access.default_tier,
                 flood_per_second: self.access.flood_limit,

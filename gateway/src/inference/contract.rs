@@ -196,7 +196,9 @@ impl Call {
             }
             _ => None,
         });
-        Ok(cost.unwrap_or(total))
+        let cost = cost.unwrap_or(total);
+        self.app.sessions.count(&self.visitor, cost);
+        Ok(cost)
     }
 
     fn report(&self, bought: &Bought, measured: &Measured, outcome: Outcome) -> DeliveryReport {

@@ -41,10 +41,11 @@ pub(crate) use upstream::{NoAnswer, Upstream};
 
 use crate::api::market::instrument;
 use crate::app::App;
-use crate::auth::{Account, Presence};
+use crate::auth::{Account, ClientAddress, Presence};
 use crate::error::ApiError;
 use crate::idempotency::IdempotencyKey;
 use crate::limiter::TakenTokens;
+use crate::payments::sessions::Visitor;
 use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
@@ -67,6 +68,7 @@ use tokio::sync::oneshot;
 pub(crate) struct Call {
     app: Arc<App>,
     account: Account,
+    visitor: Visitor,
     instrument: Arc<InstrumentRow>,
     request: ChatRequest,
     limits: Limits,
@@ -87,7 +89,7 @@ pub(crate) struct Call {
 impl Call {
     fn new(
         app: &Arc<App>,
-        account: Account,
+        (account, visitor): (Account, Visitor),
         request: ChatRequest,
         limits: Limits,
         key: IdempotencyKey,
@@ -112,6 +114,7 @@ impl Call {
         Ok(Arc::new(Call {
             app,
             account,
+            visitor,
             instrument,
             request,
             limits,
@@ -139,19 +142,21 @@ pub(crate) fn calls(surface: Surface) -> MethodRouter<Arc<App>> {
 }
 
 /// Who calls, as what, since when, and whether they still wait.
-type Who = (Account, IdempotencyKey, Extension<Arrived>, Extension<Presence>);
+type Who = (Account, IdempotencyKey, Extension<Arrived>, Extension<Presence>, Extension<ClientAddress>);
 
 async fn answer(
     surface: Surface,
     app: Arc<App>,
-    (account, key, Extension(arrived), Extension(client)): Who,
+    (account, key, Extension(arrived), Extension(client), Extension(address)): Who,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, ApiError> {
     let request = ChatRequest::read(surface, &body, |model| app.catalog.by_symbol(model).is_some())?;
     let limits = Limits::from_headers(&headers)?.or(request.own_limits);
     let streamed = request.stream;
-    let call = Call::new(&app, account, request, limits, key, arrived)?;
+    let named = headers.get(header::USER_AGENT).and_then(|name| name.to_str().ok()).unwrap_or_default();
+    let visitor = Visitor::new(account.id, address.0, named);
+    let call = Call::new(&app, (account, visitor), request, limits, key, arrived)?;
     if streamed {
         let (head, response) = oneshot::channel();
         tokio::spawn(stream::run(call, client, head));

@@ -140,6 +140,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         .creates(),
     op("GET", "/api/payments/balance", MONEY, "What is left, and how it renews", json::<answers::CreditsLeft>()),
     op("GET", "/api/payments/transactions", MONEY, "Money in and out", json::<answers::MoneyMoved>()),
+    op("GET", "/api/payments/sessions", MONEY, "Who used your account from where", Content::Any),
     op("PUT", "/api/payments/auto-renew", MONEY, "Automatic purchases", Content::Any)
         .takes(typed::<payments::settings::AutoRenew>),
     op("PUT", "/api/payments/alerts", MONEY, "Who is told of a low balance", Content::Any)

@@ -32,14 +32,18 @@
 //! | `cards` | no card numbers here |
 //! | `notify` | people are told |
 //! | `sessions` | who used what from where |
+//! | `points` | where tests kill the process |
 
 pub(crate) mod cards;
 pub(crate) mod notify;
 pub(crate) mod outbox;
+#[cfg(any(test, feature = "crash-points"))]
+pub(crate) mod points;
 pub(crate) mod postman;
 pub(crate) mod processor;
 pub(crate) mod purchase;
 pub(crate) mod reconcile;
+pub(crate) mod sessions;
 pub(crate) mod settle;
 pub(crate) mod store;
 mod stripe;

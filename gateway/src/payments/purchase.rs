@@ -8,8 +8,8 @@ use super::store::{KeptIntent, Letter, NewLetter, PaymentAccount, Purpose};
 use super::{PaymentError, Payments};
 use crate::app::App;
 use crate::error::ApiError;
+use crate::idempotency::reused;
 use crate::identity::unix_seconds;
-use axum::http::StatusCode;
 use gollem_engine::{AccountId, Amount, Engine};
 use gollem_projections::calendar::month;
 use gollem_projections::words::{account_name, credits, digest};
@@ -56,9 +56,7 @@ pub(crate) async fn begin(app: &App, payments: &Payments, wish: &Wish<'_>) -> Re
 
 async fn again(payments: &Payments, wish: &Wish<'_>, known: &KeptIntent) -> Result<Intent, ApiError> {
     if known.cents != wish.cents {
-        let message = "this Idempotency-Key began a payment of another amount: use a new key for a new payment";
-        let error = ApiError::new(StatusCode::CONFLICT, "invalid_request_error", "idempotency_key_reused", message);
-        return Err(ApiError { param: Some("Idempotency-Key".into()), ..error });
+        return Err(reused());
     }
     Ok(payments.processor.intent(&known.id).await.map_err(PaymentError::from)?)
 }

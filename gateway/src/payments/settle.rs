@@ -44,11 +44,35 @@ pub(crate) async fn payment(app: &App, payments: &Payments, id: &str) -> Result<
     if let Some(method) = &intent.saved_method {
         payments.store.set_method(account, Some(method)).await?;
     }
-    for refund in payments.processor.refunds(&intent.id).await? {
-        record_refund(app, purchase, &refund).await?;
+    let refunds = payments.processor.refunds(&intent.id).await?;
+    let disputes = payments.processor.disputes(&intent.id).await?;
+    take_over(app, purchase, &refunds, &disputes).await
+}
+
+/// Books what is new of a payment. At the processor something may have come back, and been taken again, since the last
+/// look; so what comes back is booked first, then what came and went, and last what takes: it fits then, as it did there.
+async fn take_over(
+    app: &App,
+    purchase: Reference,
+    refunds: &[Refunded],
+    disputes: &[Disputed],
+) -> Result<(), PaymentError> {
+    for refund in refunds.iter().filter(|refund| refund.failed) {
+        record_refund(app, purchase, refund).await?;
     }
-    for dispute in payments.processor.disputes(&intent.id).await? {
-        record_dispute(app, purchase, &dispute).await?;
+    let references: Vec<Reference> = disputes.iter().map(|dispute| dispute_reference(&dispute.id)).collect();
+    let booked = move |engine: &Engine| references.iter().map(|&known| engine.dispute(known).is_some()).collect();
+    let booked: Vec<bool> = app.inspect(booked).await?.1;
+    let (known, new): (Vec<_>, Vec<_>) = disputes.iter().zip(booked).partition(|(_, booked)| *booked);
+    let (passed, taking): (Vec<_>, Vec<_>) = new.into_iter().partition(|(dispute, _)| dispute.won == Some(true));
+    for (dispute, _) in known.into_iter().chain(passed) {
+        record_dispute(app, purchase, dispute).await?;
+    }
+    for refund in refunds.iter().filter(|refund| !refund.failed) {
+        record_refund(app, purchase, refund).await?;
+    }
+    for (dispute, _) in taking {
+        record_dispute(app, purchase, dispute).await?;
     }
     Ok(())
 }

@@ -189,6 +189,14 @@ impl Double {
         self.shared.act(|state| state.ledger.add_method(customer, method))
     }
 
+    /// The customer takes a payment method back.
+    ///
+    /// # Errors
+    /// If there is no such customer, or it has no such method.
+    pub fn remove_method(&self, customer: &str, method: &str) -> Result<(), Refusal> {
+        self.shared.act(|state| state.ledger.remove_method(customer, method))
+    }
+
     /// The customer pays with a new card, which is attached to the customer if the intent has `setup_future_usage`.
     ///
     /// # Errors

@@ -81,6 +81,12 @@ impl Ledger {
         id
     }
 
+    pub(crate) fn remove_method(&mut self, customer: &str, method: &str) -> Result<(), Refusal> {
+        let missing = || Refusal::missing("customer", customer);
+        let removed = self.customers.get_mut(customer).ok_or_else(missing)?.methods.remove(method);
+        if removed { Ok(()) } else { Err(Refusal::missing("PaymentMethod", method)) }
+    }
+
     pub(crate) fn add_method(&mut self, customer: &str, method: &str) -> Result<(), Refusal> {
         let missing = || Refusal::missing("customer", customer);
         self.customers.get_mut(customer).ok_or_else(missing)?.methods.insert(method.to_owned());

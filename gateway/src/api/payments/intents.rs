@@ -6,11 +6,12 @@ use crate::app::App;
 use crate::auth::Account;
 use crate::error::ApiError;
 use crate::idempotency::IdempotencyKey;
-use crate::identity::Caller;
+use crate::identity::{Caller, unix_seconds};
 use crate::money::parse_dollars;
 use crate::payments::cards::CardFree;
 use crate::payments::processor::Intent;
 use crate::payments::purchase::{self, Wish};
+use crate::payments::sessions::{Counted, Visitor};
 use crate::payments::store::{KeptIntent, Movement, ROWS_MAX};
 use crate::payments::{Payments, atoms, cents_of, payments_of};
 use axum::extract::{RawQuery, State};
@@ -168,6 +169,30 @@ fn begun(intent: &KeptIntent) -> Value {
     json!({
         "id": intent.id, "at": utc(at), "purpose": intent.purpose, "status": intent.state,
         "amount_usd": usd(intent.cents), "credits": credits(atoms(intent.cents)),
+    })
+}
+
+/// `GET /api/payments/sessions`: who used the account from where, for how long and for how much, newest first.
+/// `?limit=N&account=acc_7`.
+pub(crate) async fn sessions(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    RawQuery(params): RawQuery,
+) -> Result<Json<Value>, ApiError> {
+    let mut params = read_params(params)?;
+    let account = whose(Some(caller), params.remove("account"))?;
+    let limit = whole(&mut params, "limit", 1, ROWS_MAX)?.unwrap_or(PAGE);
+    app.sessions.write(unix_seconds()).await?;
+    let sessions = app.sessions.store.sessions_of(account, limit).await?;
+    Ok(Json(json!({ "sessions": sessions.iter().map(session).collect::<Vec<Value>>() })))
+}
+
+fn session((visitor, counted): &(Visitor, Counted)) -> Value {
+    let at = |seconds: i64| utc(Timestamp(seconds.unsigned_abs() * 1_000_000_000));
+    json!({
+        "client": visitor.client, "address": visitor.address.to_string(), "began_at": at(counted.began_at),
+        "ended_at": at(counted.ended_at), "duration_s": counted.ended_at - counted.began_at, "calls": counted.calls,
+        "credits": credits(counted.spent),
     })
 }
 

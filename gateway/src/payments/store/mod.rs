@@ -6,6 +6,7 @@
 
 mod accounts;
 mod letters;
+mod sessions;
 
 pub(crate) use accounts::{Alert, PaymentAccount, Renewal};
 pub(crate) use letters::{Letter, LetterState, NewLetter};

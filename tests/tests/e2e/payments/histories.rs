@@ -45,13 +45,8 @@ const FAULTS: Faults = Faults {
     too_many_429: 20,
     hang_ms: 40,
 };
-const DELIVERIES: Deliveries = Deliveries::Auto {
-    duplicates_permille: 150,
-    lost_permille: 50,
-    delay_ms_max: 60,
-    shuffle: true,
-    retries: 5,
-};
+const DELIVERIES: Deliveries =
+    Deliveries::Auto { duplicates_permille: 150, lost_permille: 50, delay_ms_max: 60, shuffle: true, retries: 5 };
 
 #[tokio::test(flavor = "multi_thread")]
 async fn random_histories_leave_the_ledger_equal_to_the_processor_s_books() {
@@ -86,7 +81,9 @@ async fn play(histories: u64, seed: u64) {
             let (world, random) = (&world, Random::new(seed.wrapping_add(1 + place as u64)));
             async move {
                 match world.buyers.get(place) {
-                    Some(trader) => Buyer { world, trader, random, payments: vec![], methods: vec![], keys: 0 }.live().await,
+                    Some(trader) => {
+                        Buyer { world, trader, random, payments: vec![], methods: vec![], keys: 0 }.live().await
+                    }
                     None => {
                         let (trader, _) = &world.providers[place - buyers];
                         Provider { world, trader, random, account: None }.live().await;
@@ -160,12 +157,13 @@ impl World {
         self.at_rest(&mut random).await;
         for letter in self.bank.letters("dead").await {
             let why = letter["error"].as_str().unwrap_or_default();
-            let explained = letter["kind"] == "refund" && REFUSALS.iter().any(|refusal| why.starts_with(&format!("the processor: {refusal}")));
+            let explained = letter["kind"] == "refund"
+                && REFUSALS.iter().any(|refusal| why.starts_with(&format!("the processor: {refusal}")));
             assert!(explained, "nothing in a history explains that this letter is dead: {letter:#}");
             self.deal(&letter, "dismiss").await;
         }
         let report = self.bank.reconciled().await;
-        assert_eq!(report["ok"], true, "{report:#}");
+        assert_eq!((&report["ok"], &report["differences"]), (&json!(true), &json!([])));
         let books = self.bank.stripe.books();
         for buyer in &self.buyers {
             self.check_buyer(buyer, &books).await;
@@ -220,13 +218,13 @@ impl World {
     /// It may have been dealt with meanwhile.
     async fn retry(&self, letter: &Value) {
         let path = format!("/v1/admin/outbox/{}/retry", letter["id"].as_str().unwrap());
-        let reply = self.bank.venue.admin.post(&path, &json!({})).await;
+        let reply = self.bank.venue.admin.send(hyper::Method::POST, &path, &[], bytes::Bytes::new()).await;
         assert!(matches!(reply.status, 200 | 404), "{reply:?}");
     }
 
     async fn deal(&self, letter: &Value, how: &str) {
         let path = format!("/v1/admin/outbox/{}/{how}", letter["id"].as_str().unwrap());
-        self.bank.venue.admin.post(&path, &json!({})).await.ok();
+        self.bank.venue.admin.send(hyper::Method::POST, &path, &[], bytes::Bytes::new()).await.ok();
     }
 
     /// A buyer who spent nothing has what the processor has kept of its payments, or owes it.
@@ -564,4 +562,47 @@ impl Provider<'_> {
             drop(self.world.bank.stripe.reverse_transfer(id, cents));
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_gives_back_is_booked_before_what_takes_when_both_notices_were_lost() {
+    let bank = Bank::open_with(Options::default()).await;
+    let stripe = &bank.stripe;
+    let reconciled = async || {
+        let report = bank.reconciled().await;
+        assert_eq!(report["ok"], true, "{report:#}");
+    };
+    let ann = open_account(&bank.venue.admin, "ann", &["read", "trade"]).await;
+    let pay = async |key: &str| {
+        let id = begin(&ann.api, "10.00", key).await.ok()["id"].as_str().unwrap().to_owned();
+        stripe.pay(&id).unwrap();
+        id
+    };
+    // A dispute takes everything; it is won, and only then is everything returned by hand.
+    let disputed = pay("first").await;
+    let dispute = stripe.dispute(&disputed, 1_000).unwrap();
+    reconciled().await;
+    stripe.close_dispute(&dispute, true).unwrap();
+    stripe.refund(&disputed, 1_000).unwrap();
+    reconciled().await;
+    assert_eq!(ann.balance().await.available, 0);
+    // A refund does not reach the buyer; a larger one does, in the same second.
+    let refunded = pay("second").await;
+    let refund = stripe.refund(&refunded, 600).unwrap();
+    reconciled().await;
+    stripe.fail_refund(&refund).unwrap();
+    stripe.refund(&refunded, 1_000).unwrap();
+    reconciled().await;
+    assert_eq!(ann.balance().await.available, 0);
+    // All of it between two looks.
+    let both = pay("third").await;
+    let dispute = stripe.dispute(&both, 700).unwrap();
+    stripe.close_dispute(&dispute, true).unwrap();
+    let refund = stripe.refund(&both, 800).unwrap();
+    stripe.fail_refund(&refund).unwrap();
+    stripe.refund(&both, 900).unwrap();
+    stripe.dispute(&both, 100).unwrap();
+    reconciled().await;
+    assert_eq!(ann.balance().await.available, 0);
+    bank.close().await;
 }

@@ -1,6 +1,7 @@
 //! Automatic purchases, and being told of a low balance.
 
 use crate::support::bank::Bank;
+use crate::support::http::Api;
 use crate::support::market::{DOLLAR, Trader, chat, open_account};
 use crate::support::venue::MODEL;
 use crate::support::{eventually, listener};
@@ -69,19 +70,12 @@ async fn a_kept_way_of_paying_tops_up_below_the_mark_up_to_the_month_s_cap() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_way_of_paying_that_is_declined_ends_automatic_purchases() {
+async fn a_kept_way_of_paying_is_its_owner_s_only_and_may_be_declined() {
     let bank = Bank::open().await;
     let ann = regular(&bank, "ann").await;
     let bob = regular(&bank, "bob").await;
     // Somebody else's token is of no use.
-    let other = bank.stripe.calls();
-    assert!(!other.is_empty());
-    let customer = {
-        let books = bank.stripe.calls();
-        let made = books.iter().filter(|call| call.path == "/v1/payment_intents").next_back().unwrap();
-        let pair = made.body.split('&').find(|pair| pair.starts_with("customer=")).unwrap().to_owned();
-        pair.trim_start_matches("customer=").to_owned()
-    };
+    let customer = customer_of(&bank);
     bank.stripe.add_method(&customer, "pm_of_bob").unwrap();
     let wish = json!({ "amount_usd": "5.00", "method": "pm_of_bob" });
     let stolen = ann.api.post_with("/api/payments/create-intent", &[("idempotency-key", "x")], &wish).await;
@@ -97,6 +91,68 @@ async fn a_way_of_paying_that_is_declined_ends_automatic_purchases() {
     assert_eq!((refused.status, refused.error().1.as_str()), (402, "payment_refused"), "{:?}", refused.body);
     assert_eq!(bob.balance().await.available, 55 * DOLLAR);
     bank.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_way_of_paying_that_is_refused_ends_automatic_purchases() {
+    let (bank, _mock, _, _) = Bank::trading(PRICE).await;
+    let ann = regular(&bank, "ann").await;
+    let wish = json!({ "enabled": true, "below": "40000", "amount_usd": "20.00", "monthly_cap_usd": "500.00" });
+    ann.api.put("/api/payments/auto-renew", &wish).await.ok();
+    let intent = bank.stripe.books().intents.last().unwrap().id.clone();
+    let asked =
+        Api::new(bank.stripe.url(), Some("sk_test_double")).get(&format!("/v1/payment_intents/{intent}")).await.ok();
+    bank.stripe.remove_method(&customer_of(&bank), asked["payment_method"].as_str().unwrap()).unwrap();
+    spend(&ann, 600).await;
+    eventually("they end", async || {
+        let told = ann.api.get("/api/payments/balance").await.ok();
+        told["auto_renew"].is_null().then_some(())
+    })
+    .await;
+    eventually("a person can see why", async || {
+        bank.letters("dead").await.iter().any(|letter| letter["kind"] == "renewal").then_some(())
+    })
+    .await;
+    spend(&ann, 10).await;
+    bank.settled().await;
+    assert_eq!(payments(&ann).await.len(), 1, "it was not tried again");
+    let dead = bank.letters("dead").await;
+    let id = dead[0]["id"].as_str().unwrap();
+    bank.venue.admin.post(&format!("/v1/admin/outbox/{id}/dismiss"), &json!({})).await.ok();
+    assert!(bank.letters("dead").await.is_empty());
+    let gone = bank.venue.admin.post(&format!("/v1/admin/outbox/{id}/retry"), &json!({})).await;
+    assert_eq!(gone.error().1, "letter_not_found");
+    bank.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_called_from_where_for_how_much_is_told_to_the_account_only() {
+    let (bank, _mock, buyer, provider) = Bank::trading(PRICE).await;
+    let body = chat(MODEL, json!({ "max_tokens": 10 }));
+    for client in ["curl/8.0", "curl/8.0", "ann's app"] {
+        buyer.chat_with(&[("user-agent", client)], &body).await.ok();
+    }
+    let told = buyer.api.get("/api/payments/sessions").await.ok();
+    let sessions = told["sessions"].as_array().unwrap();
+    assert_eq!(sessions.len(), 2, "{told}");
+    let curl = sessions.iter().find(|session| session["client"] == "curl/8.0").unwrap();
+    assert_eq!(
+        (&curl["calls"], &curl["address"], &curl["credits"]),
+        (&json!(2), &json!("127.0.0.1"), &json!("900.00000000"))
+    );
+    let none = provider.api.get("/api/payments/sessions").await.ok();
+    assert!(none["sessions"].as_array().unwrap().is_empty());
+    let other = provider.api.get(&format!("/api/payments/sessions?account={}", buyer.id)).await;
+    assert_eq!(other.status, 403);
+    bank.close().await;
+}
+
+/// The processor's number of who began the last payment.
+fn customer_of(bank: &Bank) -> String {
+    let calls = bank.stripe.calls();
+    let made = calls.iter().rfind(|call| call.path == "/v1/payment_intents").unwrap();
+    let pair = made.body.split('&').find(|pair| pair.starts_with("customer=")).unwrap();
+    pair.trim_start_matches("customer=").to_owned()
 }
 
 /// What is posted to a webhook: head and body of one request, answered with 200.
