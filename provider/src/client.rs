@@ -31,6 +31,8 @@ pub const TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
 /// fails its request.
 const IDLE_MAX: Duration = Duration::from_secs(5);
 
+const IDEMPOTENCY_KEY: header::HeaderName = header::HeaderName::from_static("idempotency-key");
+
 /// How much of an error page that is not JSON is kept, in characters.
 const ERROR_TEXT_CHARS_MAX: usize = 300;
 
@@ -102,6 +104,19 @@ impl Client {
         self.send(Method::POST, path, Some(body)).await.map(Reply::into_parts)
     }
 
+    /// `POST` of a JSON body with an `Idempotency-Key`.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send); also if the key holds what a header cannot carry.
+    pub async fn post_once(&self, path: &str, key: &str, body: &Value) -> Result<(StatusCode, Value), ClientError> {
+        let call = format!("POST {}{path}", self.base);
+        let mut request = self.request(Method::POST, path, Some(body))?;
+        let invalid = |_| ClientError::InvalidUrl { url: call.clone(), reason: "its Idempotency-Key".to_owned() };
+        request.headers_mut().insert(IDEMPOTENCY_KEY, HeaderValue::from_str(key).map_err(invalid)?);
+        self.exchange(call, request).await.map(Reply::into_parts)
+    }
+
     /// `PUT` of a JSON body.
     ///
     /// # Errors
@@ -129,6 +144,10 @@ impl Client {
     pub async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Reply, ClientError> {
         let call = format!("{method} {}{path}", self.base);
         let request = self.request(method, path, body)?;
+        self.exchange(call, request).await
+    }
+
+    async fn exchange(&self, call: String, request: Request<Full<Bytes>>) -> Result<Reply, ClientError> {
         let exchange = async {
             let response = self
                 .http

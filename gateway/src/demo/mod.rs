@@ -5,6 +5,7 @@
 //! (`data/azure_llm_conv_2023.csv`), and every stage of the exchange. Made up: which model a request asks for (in
 //! turns), the buyers' limits (four kinds, in turns), the providers' speed (drawn from their names) and the tokens.
 
+mod bank;
 mod player;
 mod prices;
 mod promises;
@@ -17,6 +18,7 @@ use crate::exchange::{Exchange, ExchangeOptions, Kafka};
 use crate::limiter::LimiterOptions;
 use crate::server::Server;
 use anyhow::Context;
+use bank::Bank;
 use gollem_sequencer::Pinning;
 use promises::Promises;
 use report::{Books, Report};
@@ -76,18 +78,23 @@ pub async fn run(
     trace.truncate(options.requests.unwrap_or(trace.len()));
     let defaults = ExchangeOptions::new(options.data.clone());
     let (pinning, kafka) = (options.pinning, options.kafka.clone());
+    let address = format!("http://{}", listener.local_addr()?);
+    // Its books begin empty: an exchange that had money before would differ from them.
+    let bank = if options.data.join("journal").exists() { None } else { Some(Bank::open(&address)?) };
+    let stripe = bank.as_ref().map(Bank::options);
     let exchange =
-        Exchange::open(&ExchangeOptions { dev: true, pinning, kafka, limits: options.limits, ..defaults }).await?;
+        Exchange::open(&ExchangeOptions { dev: true, pinning, kafka, stripe, limits: options.limits, ..defaults })
+            .await?;
     let server = Server::start(listener, exchange.app())?;
-    let address = format!("http://{}", server.address());
     report::say(&format!("listening on {address}"));
     report::say(&format!("data folder: {}", options.data.display()));
     report::say(&format!("accounts are on the tier {}", options.limits.default_tier.name()));
     if let Some(key) = exchange.new_admin_key() {
         report::say(&format!("admin key (shown once, store it now): {}", key.reveal()));
     }
-    let scene =
-        setup::open_market(&exchange, &address, &prices, options.speed).await.context("setting up the market")?;
+    let scene = setup::open_market(&exchange, &address, &prices, options.speed, bank.as_ref())
+        .await
+        .context("setting up the market")?;
     report::say(&scene.describe());
     let started = Instant::now();
     let (tally, stopped) = tokio::select! {
@@ -100,6 +107,14 @@ pub async fn run(
     let elapsed = started.elapsed();
     let promises = Promises::read(&exchange.app(), options.speed).await?;
     let report = Report::new(&tally, &prices, elapsed, &exchange.app(), promises);
+    let money = match &bank {
+        Some(bank) if !stopped => {
+            bank.pay_out(scene.providers.iter()).await?;
+            Some(bank.compare(&exchange.app()).await?)
+        }
+        _ => None,
+    };
+    let report = report.with_money(money);
     if options.exit || stopped {
         let closed = close(exchange, server, scene).await?;
         let books = Books { inputs: closed.inputs, ledger_sum: closed.ledger_sum, state_hash: closed.state_hash };

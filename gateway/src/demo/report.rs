@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, reason = "the demo's summary belongs on standard output")]
 
 use crate::app::App;
+use crate::demo::bank::Money;
 use crate::demo::prices::Prices;
 use crate::demo::promises::Promises;
 use crate::demo::tally::Tally;
@@ -37,6 +38,8 @@ pub(super) struct Report {
     overhead_us: Histogram<u64>,
     journal_bytes: u64,
     promises: Promises,
+    /// What the comparison of the books came to.
+    money: Option<Money>,
 }
 
 impl Report {
@@ -56,7 +59,13 @@ impl Report {
             overhead_us: app.overhead_us(),
             journal_bytes: app.journal_bytes(),
             promises,
+            money: None,
         }
+    }
+
+    /// With what the comparison of the processor's books and the ledger came to.
+    pub(super) fn with_money(self, money: Option<Money>) -> Report {
+        Report { money, ..self }
     }
 
     /// Prints the summary and writes it as JSON where asked.
@@ -101,6 +110,9 @@ impl Report {
             format!("  ledger sum        {:>12}", books.ledger_sum),
             format!("  state hash        {}", books.state_hash),
         ]);
+        if let Some(money) = &self.money {
+            lines.push(format!("  money             {}", money.line));
+        }
         lines.extend(self.promises.lines());
         lines.join("\n")
     }
@@ -123,6 +135,7 @@ impl Report {
             "overhead_us": { "p50": p50, "p99": p99, "p999": p999 },
             "latency_us": { "p50": quantile(0.5), "p99": quantile(0.99), "p999": quantile(0.999) },
             "seconds": self.elapsed.as_secs_f64(),
+            "reconciliation": self.money.as_ref().map(|money| &money.report),
             "journal_bytes": self.journal_bytes,
             "inputs": books.inputs,
             "ledger_sum": i64::try_from(books.ledger_sum)?,

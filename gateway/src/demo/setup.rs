@@ -2,6 +2,7 @@
 
 use crate::app::App;
 use crate::demo::Speed;
+use crate::demo::bank::Bank;
 use crate::demo::prices::{Prices, TICK_ATOMS};
 use crate::demo::tally::Tally;
 use crate::exchange::Exchange;
@@ -41,6 +42,7 @@ pub(super) struct Scene {
     pub(super) tally: Arc<Mutex<Tally>>,
     asks: usize,
     mocks: Vec<Mock>,
+    pub(super) providers: Vec<Client>,
 }
 
 /// A model and the prices its buyers think of.
@@ -63,6 +65,7 @@ pub(super) async fn open_market(
     address: &str,
     prices: &Prices,
     speed: Speed,
+    bank: Option<&Bank>,
 ) -> anyhow::Result<Scene> {
     let app = exchange.app();
     let admin_key = ApiKey::generate()?;
@@ -103,14 +106,15 @@ pub(super) async fn open_market(
             asks += 1;
         }
     }
-    let buyers = open_buyers(&app, &admin).await?;
+    let buyers = open_buyers(&app, &admin, bank).await?;
     let models = prices.models.keys().map(|name| {
         let median = prices.median(name).context("a model without offers")?;
         Ok(ModelLimits { name: name.clone(), median_usd: dollars(median.0.into()).to_string() })
     });
     let models: anyhow::Result<Vec<ModelLimits>> = models.collect();
     let tally = Arc::new(Mutex::new(Tally::default()));
-    Ok(Scene { address: address.to_owned(), buyers, models: models?, tally, asks, mocks })
+    let providers = providers.into_values().map(|provider| provider.client).collect();
+    Ok(Scene { address: address.to_owned(), buyers, models: models?, tally, asks, mocks, providers })
 }
 
 async fn open_provider(
@@ -120,7 +124,7 @@ async fn open_provider(
     speed: Speed,
     mocks: &mut Vec<Mock>,
 ) -> anyhow::Result<Provider> {
-    let key = account_key(app, admin, &format!("demo-{name}"), &["read", "provide"]).await?;
+    let key = account_key(app, admin, &format!("demo-{name}"), &["read", "provide", "withdraw"]).await?;
     let client = Client::new(admin.base_url(), Some(&key))?;
     let (latency_ms, throughput_tps) = character(name);
     let (first_token, tokens_per_s) = match speed {
@@ -148,14 +152,19 @@ async fn open_provider(
     Ok(Provider { client, latency_ms, throughput_tps })
 }
 
-async fn open_buyers(app: &App, admin: &Client) -> anyhow::Result<Vec<String>> {
+async fn open_buyers(app: &App, admin: &Client, bank: Option<&Bank>) -> anyhow::Result<Vec<String>> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
     let mut buyers = Vec::new();
     for number in 1..=BUYERS {
         let key = account_key(app, admin, &format!("demo-buyer-{number}"), &["read", "trade"]).await?;
         let client = Client::new(admin.base_url(), Some(&key))?;
-        let purchase = json!({ "amount_usd": PURCHASE_USD, "reference": format!("demo-{number}-{now}") });
-        expect(client.post("/v1/purchases", &purchase).await?, &[StatusCode::CREATED])?;
+        match bank {
+            Some(bank) => bank.buy(&client, PURCHASE_USD).await?,
+            None => {
+                let purchase = json!({ "amount_usd": PURCHASE_USD, "reference": format!("demo-{number}-{now}") });
+                expect(client.post("/v1/purchases", &purchase).await?, &[StatusCode::CREATED])?;
+            }
+        }
         buyers.push(key);
     }
     Ok(buyers)
@@ -169,7 +178,10 @@ async fn account_key(app: &App, admin: &Client, name: &str, scopes: &[&str]) -> 
         add_key(app, Some(account), &key, scopes).await?;
         return Ok(key.reveal());
     }
-    let opened = admin.post("/v1/accounts", &json!({ "name": name, "scopes": scopes })).await?;
+    // A key that withdraws is bound to where it is used.
+    let addresses: &[&str] = if scopes.contains(&"withdraw") { &["127.0.0.0/8", "::1/128"] } else { &[] };
+    let account = json!({ "name": name, "scopes": scopes, "addresses": addresses });
+    let opened = admin.post("/v1/accounts", &account).await?;
     let body = expect(opened, &[StatusCode::CREATED])?;
     let key = body.get("api_key").and_then(Value::as_str).context("an account without a key")?;
     Ok(key.to_owned())
