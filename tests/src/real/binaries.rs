@@ -42,8 +42,10 @@ fn built() -> Checked<PathBuf> {
         let target = Target::of_this_program()?;
         let folder = target.programs();
         target.build(HERE, &["--bin", "gollem", "-p", "gollem-gateway", "--features", "crash-points"])?;
-        let copy = folder.join(WITH_CRASH_POINTS);
-        std::fs::copy(folder.join("gollem"), &copy).map_err(doing(format!("copying to {}", copy.display())))?;
+        let (copy, fresh) = (folder.join(WITH_CRASH_POINTS), folder.join(format!("{WITH_CRASH_POINTS}.new")));
+        // In two steps: an older one may be running.
+        let copied = std::fs::copy(folder.join("gollem"), &fresh).and_then(|_| std::fs::rename(&fresh, &copy));
+        copied.map_err(doing(format!("copying to {}", copy.display())))?;
         target.build(HERE, &["--bins", "-p", "gollem-gateway", "-p", "gollem-replay", "-p", "gollem-projections"])?;
         Ok(folder)
     };

@@ -26,6 +26,8 @@ const SOON: Wait = Wait { patience: Duration::from_millis(300), fillers: 0 };
 const LATER: Wait = Wait { patience: Duration::from_secs(30), fillers: 8 };
 /// A point that only an exchange with an archive passes; the journal's own test kills there.
 const WITH_AN_ARCHIVE: &str = "retention.removed";
+/// Points that only an exchange with a payment processor passes; the end-to-end tests of payments kill there.
+const OF_PAYMENTS: &str = "payments.";
 /// Passes of a crash point that may be waited for, after its first was tried.
 const PASSES_MAX: u64 = 20;
 
@@ -48,11 +50,29 @@ pub fn check(kills: u64, points: &[&str], seed: u64) -> Outcome {
     outcome
 }
 
-/// Every crash point, as a binary that has them tells when it is asked for one that it has not.
+/// Every crash point that the traffic here passes, as a binary that has them tells when it is asked for one that it has
+/// not.
 ///
 /// # Errors
 /// The binary cannot be built, or tells something else.
 pub fn crash_points() -> Result<Vec<String>, String> {
+    let mut points = all_points()?;
+    points.retain(|name| name != WITH_AN_ARCHIVE && !name.starts_with(OF_PAYMENTS));
+    Ok(points)
+}
+
+/// Those that only an exchange with a payment processor passes. The binary that has them is built then: it lies beside
+/// the ordinary ones as `gollem-with-crash-points`.
+///
+/// # Errors
+/// As [`crash_points`].
+pub fn payment_points() -> Result<Vec<String>, String> {
+    let mut points = all_points()?;
+    points.retain(|name| name.starts_with(OF_PAYMENTS));
+    Ok(points)
+}
+
+fn all_points() -> Checked<Vec<String>> {
     let folder = tempfile::tempdir().map_err(doing("a data folder"))?;
     let (data, log) = (folder.path().join("data"), folder.path().join("log"));
     let plan = Plan::new(Binaries::with_crash_points()?, data, log);
@@ -60,7 +80,7 @@ pub fn crash_points() -> Result<Vec<String>, String> {
     ensure(!server.ready()?, || "gollem starts without the crash point that it was told".to_owned())?;
     let told = server.told();
     let names = told.trim_end().split_once("only: ").ok_or_else(|| format!("gollem names no crash points: {told}"))?.1;
-    Ok(names.split(", ").filter(|&name| name != WITH_AN_ARCHIVE).map(str::to_owned).collect())
+    Ok(names.split(", ").map(str::to_owned).collect())
 }
 
 struct Run {

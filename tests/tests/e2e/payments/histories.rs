@@ -162,8 +162,15 @@ impl World {
             assert!(explained, "nothing in a history explains that this letter is dead: {letter:#}");
             self.deal(&letter, "dismiss").await;
         }
-        let report = self.bank.reconciled().await;
-        assert_eq!((&report["ok"], &report["differences"]), (&json!(true), &json!([])));
+        // A payout that moves on while the books are read differs for a moment.
+        let report = eventually("the books are equal", async || {
+            let report = self.bank.reconciled().await;
+            if report["ok"] != true {
+                println!("{:#}", report["differences"]);
+            }
+            (report["ok"] == true).then_some(report)
+        })
+        .await;
         let books = self.bank.stripe.books();
         for buyer in &self.buyers {
             self.check_buyer(buyer, &books).await;
