@@ -73,7 +73,7 @@ async fn deal_with(app: &Arc<App>, payments: &Payments, letter: &Letter) -> Resu
         Ok(Step::Done) => payments.store.mark(id, LetterState::Done, letter.attempts, 0, None).await,
         Ok(Step::Waits(why)) => {
             let due = now_ms() + PAUSE_MAX_MS;
-            payments.store.mark(id, LetterState::Due, letter.attempts, due, Some(why)).await
+            payments.store.put_off(letter, letter.attempts, due, why).await
         }
         Err(error) => {
             let why = error.to_string();
@@ -83,7 +83,7 @@ async fn deal_with(app: &Arc<App>, payments: &Payments, letter: &Letter) -> Resu
             }
             tracing::warn!(letter = id, tries, error = why, "a letter could not be dealt with; trying again");
             let due = now_ms() + pause_ms(tries);
-            payments.store.mark(id, LetterState::Due, tries, due, Some(&why)).await
+            payments.store.put_off(letter, tries, due, &why).await
         }
     }
 }

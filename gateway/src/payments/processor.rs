@@ -156,6 +156,19 @@ pub(crate) enum Cause {
     Other { kind: String },
 }
 
+impl Cause {
+    /// The payment that it is about.
+    pub(crate) fn intent(&self) -> Option<&str> {
+        match self {
+            Cause::Payment { intent } => Some(intent),
+            Cause::Refund { intent, .. } | Cause::RefundFailure { intent, .. } | Cause::Dispute { intent, .. } => {
+                intent.as_deref()
+            }
+            Cause::Transfer { .. } | Cause::TransferReversal { .. } | Cause::Other { .. } => None,
+        }
+    }
+}
+
 /// Why a processor did not do what it was asked.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum ProcessorError {

@@ -57,6 +57,8 @@ struct Entry {
     /// What the processor calls it.
     id: String,
     currency: Option<String>,
+    /// The payment that it is about, where the processor says so.
+    intent: Option<String>,
 }
 
 /// What a reconciliation came to.
@@ -79,13 +81,21 @@ pub(crate) async fn reconcile(app: &App, payments: &Payments, from: i64, to: i64
     caught_up(app, payments).await?;
     let movements = payments.store.movements().await?;
     let (entries, fees, others) = joined(&lines, &movements, &transfers);
-    let foreign = foreign(payments, &entries).await?;
+    let unbooked = unbooked(&entries);
     let under_way = under_way(app).await?;
+    let begun = payments.store.references().await?;
+    // A development exchange may give credits away; that is no payment.
+    let is_grant = |name: &Name, entry: &Entry| {
+        app.dev && !entry.on_processor && matches!(name, Name::Payment(reference) if !begun.contains(reference))
+    };
     let (mut days, mut differences): (BTreeMap<i64, [Cents; 3]>, Vec<Value>) = Default::default();
-    let mut pending = 0_u64;
+    let (mut pending, mut granted) = (0_u64, 0);
     for (name, entry) in entries.iter().filter(|(_, entry)| (from..to).contains(&entry.at)) {
-        let is_foreign = matches!(name, Name::Payment(reference) if foreign.contains(reference));
-        if is_foreign || (!entry.on_processor && entry.ledger == 0) {
+        if entry.ledger == 0 && is_no_business(name, entry, &looked.foreign, &unbooked) {
+            continue;
+        }
+        if is_grant(name, entry) {
+            granted += entry.ledger;
             continue;
         }
         let day = days.entry(entry.at.div_euclid(DAY_S) * DAY_S).or_default();
@@ -107,42 +117,63 @@ pub(crate) async fn reconcile(app: &App, payments: &Payments, from: i64, to: i64
             "day": day_name(*day), "processor_usd": usd(*processor), "ledger_usd": usd(*ledger),
             "under_way_usd": usd(*pending), "difference_usd": usd(processor - ledger - pending),
         })).collect::<Vec<Value>>(),
-        "differences": differences, "payouts_under_way": pending, "looked_at_again": looked,
-        "foreign_payments": foreign.len(), "processor_fees_usd": usd(fees), "other_lines": others,
+        "differences": differences, "payouts_under_way": pending, "granted_usd": usd(granted), "looked_at_again": looked.ours,
+        "foreign_payments": looked.foreign.len(), "processor_fees_usd": usd(fees), "other_lines": others,
     });
     Ok(Report { differences: json["differences"].as_array().map_or(0, Vec::len) as u64, json })
 }
 
-/// Notices get lost: what the processor has is looked at as if one had come.
-async fn look_again(app: &App, payments: &Payments, lines: &[BookLine]) -> Result<Vec<String>, PaymentError> {
+/// What was looked at again.
+#[derive(Debug, Default)]
+struct Looked {
+    /// Payments of which something was not in the ledger.
+    ours: BTreeSet<String>,
+    /// Payments that are not of this exchange: the processor may be used for more.
+    foreign: BTreeSet<String>,
+}
+
+/// Notices get lost: what the processor has and the ledger has not is looked at as if one had come.
+async fn look_again(app: &App, payments: &Payments, lines: &[BookLine]) -> Result<Looked, PaymentError> {
     let known = payments.store.movements().await?;
     let known: BTreeSet<&str> = known.iter().map(|movement| movement.reference.as_str()).collect();
-    let mut looked = BTreeSet::new();
+    let mut looked = Looked::default();
     for line in lines {
-        let (reference, intent) = match &line.cause {
-            Cause::Payment { intent } => (reference_of("payment", intent), Some(intent)),
-            Cause::Refund { id, mark, intent } => (refund_reference(id, mark.as_deref()), intent.as_ref()),
-            Cause::RefundFailure { intent, .. } => (gollem_engine::Reference([0; 16]), intent.as_ref()),
-            // One side may be booked and the other not.
-            Cause::Dispute { intent, .. } => (gollem_engine::Reference([0; 16]), intent.as_ref()),
+        let reference = match &line.cause {
+            Cause::Payment { intent } => Some(reference_of("payment", intent)),
+            Cause::Refund { id, mark, .. } => Some(refund_reference(id, mark.as_deref())),
+            // One half of it may be known and the other not.
+            Cause::RefundFailure { .. } | Cause::Dispute { .. } => None,
             Cause::Transfer { .. } | Cause::TransferReversal { .. } | Cause::Other { .. } => continue,
         };
-        let Some(intent) = intent.filter(|_| !known.contains(hex(reference).as_str())) else { continue };
-        if looked.len() < LOOKS_MAX && looked.insert(intent.clone()) {
-            match settle::payment(app, payments, intent).await {
-                // What cannot be booked stays a difference.
-                Err(error) if error.is_lasting() => tracing::warn!(intent, %error, "a payment cannot be booked"),
-                done => done?,
-            }
+        let is_known = reference.is_some_and(|reference| known.contains(hex(reference).as_str()));
+        let Some(intent) = line.cause.intent().filter(|_| !is_known) else { continue };
+        let seen = looked.ours.contains(intent) || looked.foreign.contains(intent);
+        if seen || looked.ours.len() + looked.foreign.len() >= LOOKS_MAX {
+            continue;
         }
+        let is_ours = match settle::payment(app, payments, intent).await {
+            // What cannot be booked stays a difference.
+            Err(error) if error.is_lasting() => {
+                tracing::warn!(intent, %error, "a payment cannot be booked");
+                true
+            }
+            looked => looked?,
+        };
+        if is_ours {
+            looked.ours.insert(intent.to_owned())
+        } else {
+            looked.foreign.insert(intent.to_owned())
+        };
     }
-    for payout in reversed(payments, lines).await? {
+    let mut payouts = reversed(payments, lines).await?;
+    payouts.extend(under_way(app).await?.into_iter().map(PayoutId));
+    for payout in payouts.into_iter().take(LOOKS_MAX) {
         match settle::payout(app, payments, payout).await {
             Err(error) if error.is_lasting() => tracing::warn!(payout = payout.0, %error, "a payout needs a person"),
             done => done.map(|_| ())?,
         }
     }
-    Ok(looked.into_iter().collect())
+    Ok(looked)
 }
 
 /// Payouts of which a transfer came back.
@@ -197,6 +228,7 @@ fn joined(
         };
         let entry = entries.entry(name).or_default();
         entry.processor += line.cents;
+        entry.intent = entry.intent.take().or_else(|| line.cause.intent().map(str::to_owned));
         if !entry.on_processor {
             (entry.at, entry.id, entry.on_processor) = (line.created, id, true);
         }
@@ -225,26 +257,30 @@ fn joined(
     (entries, fees, others)
 }
 
-/// Payments at the processor that are not of this exchange: it may be used for more.
-async fn foreign(payments: &Payments, entries: &BTreeMap<Name, Entry>) -> Result<BTreeSet<String>, PaymentError> {
-    let mut foreign = BTreeSet::new();
-    for (name, entry) in entries {
-        let Name::Payment(reference) = name else { continue };
-        if entry.ledger == 0
-            && entry.on_processor
-            && payments.store.intent(&entry.id).await?.is_none()
-            && payments.processor.intent(&entry.id).await?.account.is_none()
-        {
-            foreign.insert(reference.clone());
-        }
-    }
-    Ok(foreign)
-}
-
 /// Payouts that are pending: the processor may have their money, the ledger not yet.
 async fn under_way(app: &App) -> Result<BTreeSet<u64>, PaymentError> {
     let pending = |engine: &Engine| engine.payouts().map(|(payout, _)| payout.0).collect();
     Ok(app.inspect(pending).await?.1)
+}
+
+/// What the processor has of each payment and the ledger has not, in all: nothing if it was returned to who paid it.
+fn unbooked(entries: &BTreeMap<Name, Entry>) -> HashMap<&str, Cents> {
+    let mut unbooked = HashMap::new();
+    for entry in entries.values().filter(|entry| entry.ledger == 0) {
+        if let Some(intent) = &entry.intent {
+            *unbooked.entry(intent.as_str()).or_default() += entry.processor;
+        }
+    }
+    unbooked
+}
+
+/// Whether what the ledger has not is none of its business: of somebody else, or here and gone again.
+fn is_no_business(name: &Name, entry: &Entry, foreign: &BTreeSet<String>, unbooked: &HashMap<&str, Cents>) -> bool {
+    match &entry.intent {
+        Some(intent) => foreign.contains(intent) || unbooked.get(intent.as_str()) == Some(&0),
+        // Everything that this exchange begins has an intent.
+        None => !entry.on_processor || !matches!(name, Name::Payout(_)),
+    }
 }
 
 fn difference(name: &Name, entry: &Entry) -> Value {

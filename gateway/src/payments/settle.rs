@@ -18,19 +18,20 @@ pub(crate) enum Step {
     Waits(&'static str),
 }
 
-/// Brings the ledger to the processor's state of a payment: credits it, takes back what was refunded or disputed.
+/// Brings the ledger to the processor's state of a payment: credits it, takes back what was refunded or disputed. False when
+/// it is none of this exchange.
 ///
 /// # Errors
 /// When the processor or the exchange does not answer, and when the payment cannot be booked as it is.
-pub(crate) async fn payment(app: &App, payments: &Payments, id: &str) -> Result<(), PaymentError> {
+pub(crate) async fn payment(app: &App, payments: &Payments, id: &str) -> Result<bool, PaymentError> {
     let intent = payments.processor.intent(id).await?;
     let Some(account) = intent.account else {
         tracing::debug!(intent = id, "a payment that is not of this exchange");
-        return Ok(());
+        return Ok(false);
     };
     payments.store.note_intent(&intent, account, Purpose::Purchase, None).await?;
     if intent.state != IntentState::Succeeded {
-        return Ok(());
+        return Ok(true);
     }
     check(&intent)?;
     let purchase = reference_of("payment", &intent.id);
@@ -46,7 +47,8 @@ pub(crate) async fn payment(app: &App, payments: &Payments, id: &str) -> Result<
     }
     let refunds = payments.processor.refunds(&intent.id).await?;
     let disputes = payments.processor.disputes(&intent.id).await?;
-    take_over(app, purchase, &refunds, &disputes).await
+    take_over(app, purchase, &refunds, &disputes).await?;
+    Ok(true)
 }
 
 /// Books what is new of a payment. At the processor something may have come back, and been taken again, since the last

@@ -17,6 +17,7 @@ fn path(route: &Route) -> String {
         .replace("{contract}", "ctr_1")
         .replace("{lock}", "ord_1")
         .replace("{payout}", "pay_1")
+        .replace("{letter}", "payout:1")
         .replace("{model}", MODEL)
         .replace("{account}", "acc_1")
         .replace("{key}", "key_999")
@@ -53,6 +54,10 @@ async fn without_a_key_that_is_known_only_public_routes_answer() {
                 // It answers only to who wants a WebSocket.
                 Access::Public if route.path == "/v1/ws" => {
                     assert_eq!(answer, (426, Some("upgrade_required".to_owned())));
+                }
+                // This exchange has no payment processor.
+                Access::Public if route.path == "/webhooks/stripe" => {
+                    assert_eq!(answer, (403, Some("payments_unavailable".to_owned())));
                 }
                 // These take a body, and say so.
                 Access::Public if route.body_bytes_max > 0 => {

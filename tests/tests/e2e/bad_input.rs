@@ -149,6 +149,9 @@ async fn a_body_that_is_no_json_is_refused_by_every_route_that_takes_one() {
         if route.path.contains('{') {
             continue; // Settling a payout takes its id from the path and looks at no body.
         }
+        if route.path == "/webhooks/stripe" {
+            continue; // Without a payment processor there are no notices of one.
+        }
         let scopes = match route.access {
             Access::Scoped(scopes) => scopes.names(),
             Access::Public => vec!["anyone"],
@@ -160,8 +163,8 @@ async fn a_body_that_is_no_json_is_refused_by_every_route_that_takes_one() {
         };
         let bodies: [&'static [u8]; 6] = [b"", b"{", b"not json", b"\xff\xfe", b"\"text\"", b"[[[["];
         for body in bodies {
-            if body.is_empty() && route.path == "/v1/payouts" {
-                continue; // No body asks for all there is.
+            if body.is_empty() && matches!(route.path, "/v1/payouts" | "/v1/admin/reconcile") {
+                continue; // No body asks for all there is, or for the last month.
             }
             cases.push(request(who, route.method.clone(), route.path, body).blames("body"));
         }

@@ -49,8 +49,8 @@ pub(crate) async fn refund(
     IdempotencyKey(key): IdempotencyKey,
     CardFree(body): CardFree,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
-    let payments = payments_of(&app)?;
     let request: Refund = parse(&body)?;
+    let payments = payments_of(&app)?;
     check_name("payment", &request.payment)?;
     let amount = parse_dollars("amount_usd", &request.amount_usd)?;
     let key = key.ok_or_else(|| {
@@ -100,10 +100,16 @@ pub(crate) async fn retry(State(app): State<Arc<App>>, Segment(letter): Segment)
 /// `POST /v1/admin/outbox/{letter}/dismiss`: gives a dead letter up. Of a payout, and of a refund, the credits return.
 pub(crate) async fn dismiss(State(app): State<Arc<App>>, Segment(letter): Segment) -> Result<Json<Value>, ApiError> {
     let payments = payments_of(&app)?;
-    let known = payments.store.letter(&letter).await?.filter(|letter| letter.state == LetterState::Dead.name());
-    let known = known.ok_or_else(no_letter)?;
-    settle::undo(&app, payments, &known).await?;
-    payments.store.dismiss(&letter).await?;
+    let store = &payments.store;
+    let known = store.letter(&letter).await?.ok_or_else(no_letter)?;
+    if !store.change(&letter, LetterState::Dead, LetterState::Undoing).await? {
+        return Err(no_letter());
+    }
+    if let Err(error) = settle::undo(&app, payments, &known).await {
+        store.change(&letter, LetterState::Undoing, LetterState::Dead).await?;
+        return Err(error.into());
+    }
+    store.change(&letter, LetterState::Undoing, LetterState::Done).await?;
     Ok(Json(json!({ "id": letter, "state": "done" })))
 }
 
@@ -124,8 +130,8 @@ pub(crate) struct Reconcile {
 
 /// `POST /v1/admin/reconcile`: holds the processor's books against the ledger's. What was missed is booked first.
 pub(crate) async fn reconcile(State(app): State<Arc<App>>, body: Bytes) -> Result<Json<Value>, ApiError> {
-    let payments = payments_of(&app)?;
     let request: Reconcile = if body.is_empty() { Reconcile::default() } else { parse(&body)? };
+    let payments = payments_of(&app)?;
     let today = unix_seconds().div_euclid(DAY_S) * DAY_S;
     let from = request.from.as_deref().map(|text| day("from", text)).transpose()?.unwrap_or(today - DAYS * DAY_S);
     let to = request.to.as_deref().map(|text| day("to", text)).transpose()?.unwrap_or(today) + DAY_S;

@@ -53,9 +53,9 @@ pub(crate) async fn create(
     headers: HeaderMap,
     CardFree(body): CardFree,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
-    let payments = payments_of(&app)?;
     check_processor(&headers)?;
     let request: CreateIntent = parse(&body)?;
+    let payments = payments_of(&app)?;
     let amount = parse_dollars("amount_usd", &request.amount_usd)?;
     if !(PURCHASE_ATOMS_MIN..=PURCHASE_ATOMS_MAX).contains(&amount.0) {
         return Err(ApiError::invalid("amount_usd", "amount_usd must be between 1.00 and 1000.00"));

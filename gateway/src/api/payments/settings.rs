@@ -42,8 +42,8 @@ pub(crate) async fn set_auto_renew(
     account: Account,
     CardFree(body): CardFree,
 ) -> Result<Json<Value>, ApiError> {
-    let payments = payments_of(&app)?;
     let request: AutoRenew = parse(&body)?;
+    let payments = payments_of(&app)?;
     let settings = payments.store.account(account.id).await?;
     let renewal = if request.enabled { Some(renewal_of(&request)?) } else { None };
     if renewal.is_some() && settings.method.is_none() {
@@ -99,8 +99,8 @@ pub(crate) async fn set_alert(
     account: Account,
     CardFree(body): CardFree,
 ) -> Result<Json<Value>, ApiError> {
-    let payments = payments_of(&app)?;
     let request: SetAlert = parse(&body)?;
+    let payments = payments_of(&app)?;
     let alert = match &request.below {
         Some(below) => Some(alert_of(&app, &request, below)?),
         None => None,
@@ -154,8 +154,8 @@ pub(crate) async fn onboard(
     account: Account,
     CardFree(body): CardFree,
 ) -> Result<Json<Value>, ApiError> {
-    let payments = payments_of(&app)?;
     let request: Onboard = parse(&body)?;
+    let payments = payments_of(&app)?;
     let url = Url::parse(&request.return_url).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
     let url = url.ok_or_else(|| ApiError::invalid("return_url", "return_url must be an http or https address"))?;
     let known = payments.store.account(account.id).await?.connected;

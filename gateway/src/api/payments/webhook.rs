@@ -45,7 +45,7 @@ pub(crate) async fn take(
     let subject = subject_of(payments, &notice);
     figures.notices.fetch_add(1, Ordering::Relaxed);
     let done = match &subject {
-        Subject::Payment(intent) => settle::payment(&app, payments, intent).await,
+        Subject::Payment(intent) => settle::payment(&app, payments, intent).await.map(|_| ()),
         Subject::Connected(id) => connected(payments, id).await,
         // A letter moves it on, now or when it can: not in the processor's own call.
         Subject::Payout(payout) => look_at_payout(&app, payments, *payout).await,

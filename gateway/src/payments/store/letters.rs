@@ -33,6 +33,8 @@ pub(crate) struct Letter {
     pub state: String,
     /// How often it failed.
     pub attempts: u32,
+    /// When it is dealt with, in Unix milliseconds; not above 0: at once.
+    pub due_ms: i64,
     /// Why, the last time; or what is waited for.
     pub error: Option<String>,
     /// Unix seconds.
@@ -47,6 +49,8 @@ pub(crate) enum LetterState {
     Done,
     /// It waits for a person.
     Dead,
+    /// A person gives it up right now: nobody else deals with it meanwhile.
+    Undoing,
 }
 
 impl LetterState {
@@ -56,6 +60,7 @@ impl LetterState {
             LetterState::Due => "due",
             LetterState::Done => "done",
             LetterState::Dead => "dead",
+            LetterState::Undoing => "undoing",
         }
     }
 }
@@ -99,15 +104,39 @@ impl Store {
             .map(|_| ())
     }
 
-    /// Makes a letter that is not done due at once; false when there is none of that name. A dead one begins anew.
+    /// Has a letter dealt with again at `due_ms`, after `attempts` failures; at once if somebody has hurried it meanwhile.
+    pub(crate) async fn put_off(
+        &self,
+        letter: &Letter,
+        attempts: u32,
+        due_ms: i64,
+        error: &str,
+    ) -> Result<(), sqlx::Error> {
+        let update = "UPDATE letters SET attempts = $1, error = $2, \
+                      due_at = CASE WHEN due_at = $3 THEN $4 ELSE due_at END WHERE id = $5";
+        sqlx::query(update)
+            .bind(i64::from(attempts))
+            .bind(error)
+            .bind(letter.due_ms)
+            .bind(due_ms)
+            .bind(&letter.id)
+            .execute(&self.pool)
+            .await
+            .map(|_| ())
+    }
+
+    /// Makes a letter that is not done due at once; false when there is none of that name. A dead one begins anew. The time
+    /// is another one each time, here and below, so that who deals with the letter right now sees that it was hurried.
     pub(crate) async fn redrive(&self, id: &str) -> Result<bool, sqlx::Error> {
-        let update = "UPDATE letters SET state = 'due', attempts = 0, due_at = 0 WHERE id = $1 AND state <> 'done'";
+        let update = "UPDATE letters SET state = 'due', attempts = 0, \
+                      due_at = CASE WHEN due_at > 0 THEN 0 ELSE due_at - 1 END WHERE id = $1 AND state IN ('due', 'dead')";
         Ok(sqlx::query(update).bind(id).execute(&self.pool).await?.rows_affected() > 0)
     }
 
     /// Makes an account's letters of a kind that wait due at once.
     pub(crate) async fn hurry(&self, account: AccountId, kind: &str) -> Result<(), sqlx::Error> {
-        let update = "UPDATE letters SET due_at = 0 WHERE account = $1 AND kind = $2 AND state = 'due'";
+        let update = "UPDATE letters SET due_at = CASE WHEN due_at > 0 THEN 0 ELSE due_at - 1 END \
+                      WHERE account = $1 AND kind = $2 AND state = 'due'";
         sqlx::query(update).bind(i64::from(account.0)).bind(kind).execute(&self.pool).await.map(|_| ())
     }
 
@@ -124,10 +153,11 @@ impl Store {
         update.execute(&self.pool).await.map(|_| ())
     }
 
-    /// Gives a letter up: a person has dealt with it. False when there is none of that name that waits.
-    pub(crate) async fn dismiss(&self, id: &str) -> Result<bool, sqlx::Error> {
-        let update = "UPDATE letters SET state = 'done' WHERE id = $1 AND state = 'dead'";
-        Ok(sqlx::query(update).bind(id).execute(&self.pool).await?.rows_affected() > 0)
+    /// Moves a letter from one state to another; false when it is not in the first.
+    pub(crate) async fn change(&self, id: &str, from: LetterState, to: LetterState) -> Result<bool, sqlx::Error> {
+        let update = sqlx::query("UPDATE letters SET state = $1 WHERE id = $2 AND state = $3");
+        let update = update.bind(to.name()).bind(id).bind(from.name());
+        Ok(update.execute(&self.pool).await?.rows_affected() > 0)
     }
 
     /// Letters in a state, the newest first.
@@ -194,6 +224,7 @@ fn letter_in(row: &AnyRow) -> Result<Letter, sqlx::Error> {
         detail: serde_json::from_str(&detail).map_err(|error| sqlx::Error::Decode(error.into()))?,
         state: row.try_get("state")?,
         attempts: small(row.try_get("attempts")?)?,
+        due_ms: row.try_get("due_at")?,
         error: row.try_get("error")?,
         created_at: row.try_get("created_at")?,
     })

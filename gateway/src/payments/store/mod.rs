@@ -16,6 +16,7 @@ use crate::identity::all_or_nothing;
 use gollem_engine::{AccountId, PayoutId, Reference};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AnyPool, Row};
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 /// Rows of a list at the most.
@@ -135,6 +136,8 @@ impl Store {
         let fresh: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
         let insert = "INSERT INTO payment_exchange (one, exchange, booked) VALUES (1, $1, 0) ON CONFLICT DO NOTHING";
         sqlx::query(insert).bind(fresh).execute(&pool).await?;
+        // What a person was giving up when the process ended.
+        sqlx::query("UPDATE letters SET state = 'dead' WHERE state = 'undoing'").execute(&pool).await?;
         let row = sqlx::query("SELECT exchange FROM payment_exchange").fetch_one(&pool).await?;
         let exchange = row.try_get("exchange")?;
         Ok(Store { pool, exchange })
@@ -219,10 +222,10 @@ impl Store {
         row.fetch_optional(&self.pool).await?.as_ref().map(intent_in).transpose()
     }
 
-    /// A payment by the processor's number.
-    pub(crate) async fn intent(&self, id: &str) -> Result<Option<KeptIntent>, sqlx::Error> {
-        let row = sqlx::query("SELECT * FROM intents WHERE id = $1").bind(id);
-        row.fetch_optional(&self.pool).await?.as_ref().map(intent_in).transpose()
+    /// How the journal calls the payments that were begun.
+    pub(crate) async fn references(&self) -> Result<BTreeSet<String>, sqlx::Error> {
+        let rows = sqlx::query("SELECT reference FROM intents").fetch_all(&self.pool).await?;
+        rows.iter().map(|row| row.try_get("reference")).collect()
     }
 
     /// Payments of an account, newest first.
