@@ -21,6 +21,7 @@ use crate::keys::{ApiKey, Scopes};
 use crate::limiter::{Limiter, LimiterOptions};
 use crate::payments::notify::Notifier;
 use crate::payments::outbox::Outbox;
+use crate::payments::postman::Lane;
 use crate::payments::sessions::{self, Sessions};
 use crate::payments::store::Store;
 use crate::payments::{MailOptions, Payments, StripeOptions, postman, reconcile};
@@ -285,6 +286,7 @@ impl Exchange {
         let (booked, booked_reader) = Feed::new(PUBLISHER_BATCHES_MAX, PUBLISHER_BACKLOG_INPUTS_MAX);
         let feed = if options.stripe.is_some() { feed.with(booked) } else { feed };
         let store_of_payments = Store::open(identity.pool()).await?;
+        let booked_so_far = store_of_payments.booked().await?;
         let payments = open_payments(options, store_of_payments.clone()).await?;
         let notifier = Notifier::new(options.mail.as_ref(), Upstream::new(options.dev)?);
         let notifier = notifier.map_err(|error| OpenError::Mail(error.to_string()))?;
@@ -315,8 +317,12 @@ impl Exchange {
             None => None,
         };
         let publisher_view = publisher.as_ref().map(Publisher::view);
-        let needed =
-            Needed { views: Arc::clone(&views), publisher: publisher_view.clone(), payments: payments.clone() };
+        let needed = Needed {
+            views: Arc::clone(&views),
+            publisher: publisher_view.clone(),
+            payments: payments.clone(),
+            booked: booked_so_far,
+        };
         let archiver = start_archiver(options, &journal_dir, needed)?;
         let socket_options = (options.sockets, options.ping_every);
         let (stream, market_data) = Hub::start(&views, told_reader, status.clone(), &journal_dir, socket_options)?;
@@ -440,14 +446,16 @@ struct Needed {
     views: Arc<Views>,
     publisher: Option<PublisherView>,
     payments: Option<Arc<Payments>>,
+    /// Where the outbox stands while no payment processor is connected; 0 if none ever was.
+    booked: u64,
 }
 
 impl Needed {
     /// The last input that none of them needs any more.
     fn passed(&self) -> u64 {
         let published = self.publisher.as_ref().map_or(u64::MAX, PublisherView::passed);
-        let booked =
-            self.payments.as_ref().map_or(u64::MAX, |payments| payments.figures.booked.load(Ordering::Relaxed));
+        let booked = self.payments.as_ref().map(|payments| payments.figures.booked.load(Ordering::Relaxed));
+        let booked = booked.or((self.booked > 0).then_some(self.booked)).unwrap_or(u64::MAX);
         self.views.watermark().unwrap_or(0).min(published).min(booked)
     }
 }
@@ -468,7 +476,8 @@ async fn start_payments(
     let Some(payments) = &app.payments else { return Ok(None) };
     let position = payments.store.booked().await?;
     let outbox = Outbox::start(app, feed, app.status.clone(), journal_dir, position).map_err(OpenError::Background)?;
-    tokio::spawn(postman::work(Arc::downgrade(app)));
+    tokio::spawn(postman::work(Arc::downgrade(app), Lane::Money));
+    tokio::spawn(postman::work(Arc::downgrade(app), Lane::News));
     tokio::spawn(reconcile::every_day(Arc::downgrade(app)));
     Ok(Some(outbox))
 }

@@ -53,8 +53,9 @@ use crate::app::App;
 use crate::error::ApiError;
 use crate::secret::{SecretError, secret};
 use axum::http::StatusCode;
-use gollem_engine::{ATOMS_PER_CENT, AccountId, Amount};
+use gollem_engine::{ATOMS_PER_CENT, AccountId, Amount, Reference};
 use notify::NotifyError;
+use postman::Lane;
 use processor::{Cents, ProcessorError};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -63,6 +64,9 @@ use std::sync::{Mutex, PoisonError};
 use store::Store;
 use stripe::Stripe;
 use tokio::sync::Notify;
+
+/// Payments that can be settled at the same time, at the most.
+const SETTLING: usize = 16;
 
 /// Where Stripe answers.
 pub const STRIPE_URL: &str = "https://api.stripe.com/";
@@ -140,10 +144,12 @@ pub(crate) struct Payments {
     watched: Mutex<BTreeSet<AccountId>>,
     /// Those of them whose balance has moved.
     moved: Mutex<BTreeSet<AccountId>>,
-    /// Wakes the postman.
-    wake: Notify,
+    /// Wakes who deals with letters about money, and who with the others.
+    bells: [Notify; 2],
     /// Held while a payout is moved on: by the postman, by a notice, or by the operator.
     paying: tokio::sync::Mutex<()>,
+    /// Held while a payment is looked at and booked.
+    settling: [tokio::sync::Mutex<()>; SETTLING],
     /// Held while books are compared.
     reconciling: tokio::sync::Mutex<()>,
     closing: AtomicBool,
@@ -180,17 +186,27 @@ impl Payments {
             moved: Mutex::new(watched.clone()),
             watched: Mutex::new(watched),
             store,
-            wake: Notify::new(),
+            bells: Default::default(),
             paying: tokio::sync::Mutex::default(),
+            settling: Default::default(),
             reconciling: tokio::sync::Mutex::default(),
             closing: AtomicBool::new(false),
             figures: Figures::default(),
         })
     }
 
+    /// What is held while the payment of that reference is settled; a few share one.
+    fn settling(&self, reference: Reference) -> &tokio::sync::Mutex<()> {
+        &self.settling[usize::from(reference.0[0]) % SETTLING]
+    }
+
     /// Has the postman look for letters.
     pub(crate) fn wake(&self) {
-        self.wake.notify_one();
+        self.bells.iter().for_each(Notify::notify_one);
+    }
+
+    fn bell(&self, lane: Lane) -> &Notify {
+        &self.bells[usize::from(lane == Lane::News)]
     }
 
     /// Has no more letters dealt with.
@@ -223,6 +239,12 @@ impl Payments {
         let before = moved.len();
         moved.extend(accounts.intersection(&watched));
         moved.len() > before
+    }
+
+    /// Has every watched balance looked at.
+    fn look_at_all(&self) {
+        let watched = lock(&self.watched).clone();
+        lock(&self.moved).extend(watched);
     }
 
     fn take_moved(&self) -> BTreeSet<AccountId> {

@@ -6,11 +6,12 @@ use super::settle::{self, Step};
 use super::store::{Letter, LetterState, NewLetter};
 use super::{PaymentError, Payments, purchase};
 use crate::app::App;
+use crate::identity::unix_seconds;
 use gollem_engine::AccountId;
 use gollem_projections::words::account_name;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Letters dealt with in one round.
 const ROUND: i64 = 64;
@@ -22,18 +23,37 @@ const PAUSE_MIN_MS: i64 = 500;
 const PAUSE_MAX_MS: i64 = 30 * 60_000;
 /// How long there is nothing to do at the most.
 const REST: Duration = Duration::from_secs(60);
+/// How often every watched balance is looked at, moved or not: a month begins for one that cannot move.
+const SWEEP_EVERY: Duration = Duration::from_secs(3_600);
+/// How long it is kept what people were told, in seconds.
+const NEWS_KEPT_S: i64 = 7 * 86_400;
+/// What one account is told in an hour, at the most: a mail goes to whom it named, not to whom it proved to be.
+const NEWS_AN_HOUR: u64 = 4;
 /// The rest after the store failed.
 const STORE_REST: Duration = Duration::from_secs(1);
 
-/// Deals with letters as long as there is an exchange.
-pub(crate) async fn work(app: Weak<App>) {
+/// Letters that are dealt with one after another. What people are told goes its own way: somebody else's mail server or
+/// webhook, however slow, holds up no money.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lane {
+    Money,
+    News,
+}
+
+/// Deals with the letters of a lane as long as there is an exchange.
+pub(crate) async fn work(app: Weak<App>, lane: Lane) {
+    let mut swept: Option<Instant> = None;
     loop {
         let Some(app) = app.upgrade() else { return };
         let Some(payments) = &app.payments else { return };
         if payments.is_closing() {
             return;
         }
-        let rest = match round(&app, payments).await {
+        if lane == Lane::Money && swept.is_none_or(|swept| swept.elapsed() >= SWEEP_EVERY) {
+            swept = Some(Instant::now());
+            payments.look_at_all();
+        }
+        let rest = match round(&app, payments, lane).await {
             Ok(rest) => rest,
             Err(error) => {
                 tracing::error!(%error, "letters cannot be dealt with");
@@ -41,20 +61,23 @@ pub(crate) async fn work(app: Weak<App>) {
             }
         };
         // A wake-up that came meanwhile is remembered, so none is missed.
-        let _ = tokio::time::timeout(rest, payments.wake.notified()).await;
+        let _ = tokio::time::timeout(rest, payments.bell(lane).notified()).await;
     }
 }
 
 /// Does what is due, and tells how long there is nothing to do.
-async fn round(app: &Arc<App>, payments: &Payments) -> Result<Duration, sqlx::Error> {
-    for account in payments.take_moved() {
-        if let Err(error) = purchase::look(app, payments, account).await {
-            tracing::warn!(%error, account = account.0, "a watched balance could not be looked at");
-            payments.watch(account, true);
-            return Ok(STORE_REST);
+async fn round(app: &Arc<App>, payments: &Payments, lane: Lane) -> Result<Duration, sqlx::Error> {
+    if lane == Lane::Money {
+        for account in payments.take_moved() {
+            if let Err(error) = purchase::look(app, payments, account).await {
+                tracing::warn!(%error, account = account.0, "a watched balance could not be looked at");
+                payments.watch(account, true);
+            }
         }
+    } else {
+        payments.store.forget_news(unix_seconds() - NEWS_KEPT_S).await?;
     }
-    for letter in payments.store.due(now_ms(), ROUND).await? {
+    for letter in payments.store.due(now_ms(), lane, ROUND).await? {
         if payments.is_closing() {
             return Ok(Duration::ZERO);
         }
@@ -63,7 +86,7 @@ async fn round(app: &Arc<App>, payments: &Payments) -> Result<Duration, sqlx::Er
     let (due, dead) = payments.store.letter_counts().await?;
     payments.figures.letters_due.store(due, Ordering::Relaxed);
     payments.figures.letters_dead.store(dead, Ordering::Relaxed);
-    let next = payments.store.next_due().await?.map_or(REST, |at| milliseconds(at - now_ms()));
+    let next = payments.store.next_due(lane).await?.map_or(REST, |at| milliseconds(at - now_ms()));
     Ok(next.min(REST))
 }
 
@@ -91,7 +114,7 @@ async fn deal_with(app: &Arc<App>, payments: &Payments, letter: &Letter) -> Resu
 async fn attempt(app: &Arc<App>, payments: &Payments, letter: &Letter) -> Result<Step, PaymentError> {
     match letter.kind.as_str() {
         "payout" => settle::payout(app, payments, settle::payout_id(&letter.subject)?).await,
-        "refund" => settle::refund(payments, &letter.subject).await,
+        "refund" => settle::refund(payments, &letter.subject, letter.cents).await,
         "renewal" => purchase::renew(app, payments, letter).await,
         "mail" | "post" => tell(app, payments, letter).await,
         kind => Err(PaymentError::Unfit(format!("nobody knows what to do with a letter of kind {kind}"))),
@@ -110,6 +133,10 @@ pub(crate) async fn announce(
     news: serde_json::Value,
 ) -> Result<(), PaymentError> {
     let Some(alert) = payments.store.account(account).await?.alert else { return Ok(()) };
+    if payments.store.news_since(account, unix_seconds() - 3_600).await? >= NEWS_AN_HOUR {
+        tracing::warn!(account = account.0, "an account is told no more in this hour");
+        return Ok(());
+    }
     let ways = [("mail", alert.mail), ("post", alert.url)];
     for (way, _) in ways.iter().filter(|(_, to)| to.is_some()) {
         let subject = format!("{}-{name}", account_name(account));

@@ -90,6 +90,8 @@ pub(crate) struct NewIntent<'a> {
     pub method: Option<&'a str>,
     /// Whether the buyer is not there to be asked anything.
     pub off_session: bool,
+    /// How often the same was refused for certain.
+    pub refusals: u32,
 }
 
 /// Money on its way to a provider's account with the processor.
@@ -175,6 +177,9 @@ pub(crate) enum ProcessorError {
     /// It did not answer, or not in a way that can be understood; whether it did what it was asked is not known.
     #[error("{0}")]
     Unknown(String),
+    /// It answered that it broke. It keeps to that answer for the same key, so the next try needs another, after a look.
+    #[error("{0}")]
+    Broken(String),
     /// It did not look at it: too many requests, or a key that it does not know.
     #[error("{0}")]
     NotNow(String),
@@ -190,6 +195,7 @@ pub(crate) enum ProcessorError {
 pub(crate) trait Processor {
     /// Makes the buyer known to the processor, once per account.
     fn customer(&self, account: AccountId) -> impl Future<Output = Result<String, ProcessorError>> + Send;
+    /// Begins a payment, once per key: one that was begun with it is looked for first.
     fn create_intent(&self, new: &NewIntent<'_>) -> impl Future<Output = Result<Intent, ProcessorError>> + Send;
     fn intent(&self, id: &str) -> impl Future<Output = Result<Intent, ProcessorError>> + Send;
     /// Oldest first.
@@ -221,6 +227,7 @@ pub(crate) trait Processor {
         &self,
         payout: PayoutId,
         transfer: &str,
+        refusals: u32,
     ) -> impl Future<Output = Result<(), ProcessorError>> + Send;
     fn bank_payout(
         &self,

@@ -46,6 +46,7 @@ pub(crate) async fn begin(app: &App, payments: &Payments, wish: &Wish<'_>) -> Re
         save_method: wish.save_method,
         method: wish.method,
         off_session: false,
+        refusals: 0,
     };
     let intent = payments.processor.create_intent(&new).await.map_err(PaymentError::from)?;
     gollem_journal::crash_point!("payments.begun");
@@ -162,8 +163,10 @@ pub(crate) async fn renew(app: &App, payments: &Payments, letter: &Letter) -> Re
         save_method: false,
         method: Some(method),
         off_session: true,
+        refusals: payments.store.refusals(&letter.id).await?,
     };
-    let refused = match payments.processor.create_intent(&new).await {
+    let made = payments.processor.create_intent(&new).await;
+    let refused = match settle::counted(payments, &letter.id, made).await {
         Ok(intent) => {
             gollem_journal::crash_point!("payments.renewed");
             payments.store.note_intent(&intent, letter.account, Purpose::Renewal, None).await?;
@@ -173,8 +176,8 @@ pub(crate) async fn renew(app: &App, payments: &Payments, letter: &Letter) -> Re
                 IntentState::Open | IntentState::Canceled => "it needs you to confirm it".to_owned(),
             }
         }
-        Err(ProcessorError::Refused { code, .. }) => code,
-        Err(error) => return Err(error.into()),
+        Err(PaymentError::Processor(ProcessorError::Refused { code, .. })) => code,
+        Err(error) => return Err(error),
     };
     payments.store.set_renewal(letter.account, None).await?;
     payments.watch(letter.account, settings.alert.is_some());

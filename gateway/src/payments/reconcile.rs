@@ -7,7 +7,7 @@
 
 use super::processor::{BookLine, Cause, Cents, Processor};
 use super::settle::{self, dispute_reference, refund_reference};
-use super::store::{Movement, MovementKind, hex, reference_of};
+use super::store::{LetterState, Movement, MovementKind, ROWS_MAX, hex, reference_of};
 use super::{PaymentError, Payments, cents_of};
 use crate::app::App;
 use crate::identity::unix_seconds;
@@ -17,6 +17,7 @@ use gollem_projections::words::account_name;
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Range;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -25,6 +26,8 @@ use std::time::Duration;
 pub(crate) const DAY_S: i64 = 86_400;
 /// Lines that far outside of what is asked for are matched, too: what happened there may have its other side inside.
 const MARGIN_S: i64 = 7 * DAY_S;
+/// How long after a payout was confirmed its bank is asked whether it came back.
+const RETURNS_S: i64 = 10 * DAY_S;
 /// How often the books are compared without being asked.
 const EVERY: Duration = Duration::from_secs(24 * 3_600);
 /// How soon after the start for the first time.
@@ -33,6 +36,8 @@ const FIRST: Duration = Duration::from_secs(60);
 const RECENT_S: i64 = 35 * DAY_S;
 /// The pause before it is tried again when the processor does not answer.
 const RETRY: Duration = Duration::from_secs(600);
+/// How much the processor's clock may differ from ours, with the time that a booking takes.
+const CLOCKS_S: i64 = 5;
 /// Payments and the like that are looked at again in one reconciliation, at the most.
 const LOOKS_MAX: usize = 10_000;
 
@@ -41,7 +46,9 @@ const LOOKS_MAX: usize = 10_000;
 enum Name {
     Payment(String),
     Refund(String),
-    Dispute(String),
+    RefundFailure(String),
+    /// Taken, or given back.
+    Dispute(String, bool),
     Payout(u64),
 }
 
@@ -52,6 +59,8 @@ struct Entry {
     ledger: Cents,
     /// The processor's first line, or else the ledger's: Unix seconds.
     at: i64,
+    /// The ledger's last: Unix seconds.
+    booked_at: i64,
     on_processor: bool,
     account: Option<String>,
     /// What the processor calls it.
@@ -75,15 +84,21 @@ pub(crate) struct Report {
 /// When the processor, the exchange or the store does not answer.
 pub(crate) async fn reconcile(app: &App, payments: &Payments, from: i64, to: i64) -> Result<Report, PaymentError> {
     let _one = payments.reconciling.lock().await;
+    let asked_at = unix_seconds();
     let lines = payments.processor.books(from - MARGIN_S, to + MARGIN_S).await?;
     let transfers: HashMap<String, PayoutId> = payments.store.transfers().await?.into_iter().collect();
     let looked = look_again(app, payments, &lines).await?;
     caught_up(app, payments).await?;
-    let movements = payments.store.movements().await?;
-    let (entries, fees, others) = joined(&lines, &movements, &transfers);
+    let window = from - MARGIN_S..to + MARGIN_S;
+    let mut movements = payments.store.movements().await?;
+    movements.retain(|movement| window.contains(&movement.at));
+    let (entries, fees, others) = joined(&lines, &movements, &transfers, from..to);
     let unbooked = unbooked(&entries);
     let under_way = under_way(app).await?;
     let begun = payments.store.references().await?;
+    let due = payments.store.letters(LetterState::Due, ROWS_MAX).await?.into_iter();
+    let to_be_refunded: BTreeSet<String> =
+        due.filter(|letter| letter.kind == "refund").map(|letter| letter.subject).collect();
     // A development exchange may give credits away; that is no payment.
     let is_grant = |name: &Name, entry: &Entry| {
         app.dev && !entry.on_processor && matches!(name, Name::Payment(reference) if !begun.contains(reference))
@@ -104,8 +119,15 @@ pub(crate) async fn reconcile(app: &App, payments: &Payments, from: i64, to: i64
         if entry.processor == entry.ledger && !wrong_currency {
             continue;
         }
-        if matches!(name, Name::Payout(payout) if under_way.contains(payout)) {
-            pending += 1;
+        let waits = match name {
+            Name::Payout(payout) => under_way.contains(payout),
+            Name::Refund(reference) => to_be_refunded.contains(reference),
+            _ => false,
+        };
+        // Booked while the processor's lines were read, or after: the next time they are there.
+        let is_newer = entry.booked_at >= asked_at - CLOCKS_S && !(entry.on_processor && entry.ledger == 0);
+        if waits || is_newer {
+            pending += u64::from(matches!(name, Name::Payout(_)));
             day[2] += entry.processor - entry.ledger;
             continue;
         }
@@ -167,13 +189,23 @@ async fn look_again(app: &App, payments: &Payments, lines: &[BookLine]) -> Resul
     }
     let mut payouts = reversed(payments, lines).await?;
     payouts.extend(under_way(app).await?.into_iter().map(PayoutId));
+    payouts.extend(lately_paid(payments, unix_seconds() - RETURNS_S).await?);
     for payout in payouts.into_iter().take(LOOKS_MAX) {
         match settle::payout(app, payments, payout).await {
             Err(error) if error.is_lasting() => tracing::warn!(payout = payout.0, %error, "a payout needs a person"),
+            // Of one payout: the others, and the books, are looked at all the same.
+            Err(PaymentError::Processor(error)) => tracing::warn!(payout = payout.0, %error, "a payout has to wait"),
             done => done.map(|_| ())?,
         }
     }
     Ok(looked)
+}
+
+/// Payouts that were confirmed since: a bank may still return them, in an account whose books are not the platform's.
+async fn lately_paid(payments: &Payments, since: i64) -> Result<BTreeSet<PayoutId>, PaymentError> {
+    let movements = payments.store.movements().await?;
+    let paid = movements.iter().filter(|movement| movement.kind == MovementKind::PayoutPaid && movement.at >= since);
+    Ok(paid.filter_map(|movement| movement.reference.parse().ok().map(PayoutId)).collect())
 }
 
 /// Payouts of which a transfer came back.
@@ -206,16 +238,20 @@ fn joined(
     lines: &[BookLine],
     movements: &[Movement],
     transfers: &HashMap<String, PayoutId>,
+    asked: Range<i64>,
 ) -> (BTreeMap<Name, Entry>, Cents, usize) {
     let (mut entries, mut fees, mut others): (BTreeMap<Name, Entry>, Cents, usize) = Default::default();
     for line in lines {
-        fees += line.fee;
+        fees += if asked.contains(&line.created) { line.fee } else { 0 };
         let named = match &line.cause {
             Cause::Payment { intent } => Some((Name::Payment(hex(reference_of("payment", intent))), intent.clone())),
-            Cause::Refund { id, mark, .. } | Cause::RefundFailure { id, mark, .. } => {
+            Cause::Refund { id, mark, .. } => {
                 Some((Name::Refund(hex(refund_reference(id, mark.as_deref()))), id.clone()))
             }
-            Cause::Dispute { id, .. } => Some((Name::Dispute(hex(dispute_reference(id))), id.clone())),
+            Cause::RefundFailure { id, mark, .. } => {
+                Some((Name::RefundFailure(hex(refund_reference(id, mark.as_deref()))), id.clone()))
+            }
+            Cause::Dispute { id, .. } => Some((Name::Dispute(hex(dispute_reference(id)), line.cents > 0), id.clone())),
             Cause::Transfer { payout } => payout.map(|payout| (Name::Payout(payout.0), line.id.clone())),
             Cause::TransferReversal { transfer } => {
                 transfers.get(transfer).map(|payout| (Name::Payout(payout.0), transfer.clone()))
@@ -240,8 +276,10 @@ fn joined(
         let reference = movement.reference.clone();
         let name = match movement.kind {
             MovementKind::Purchase => Name::Payment(reference),
-            MovementKind::Refund | MovementKind::RefundFailed => Name::Refund(reference),
-            MovementKind::DisputeOpened | MovementKind::DisputeWon => Name::Dispute(reference),
+            MovementKind::Refund => Name::Refund(reference),
+            MovementKind::RefundFailed => Name::RefundFailure(reference),
+            MovementKind::DisputeOpened => Name::Dispute(reference, false),
+            MovementKind::DisputeWon => Name::Dispute(reference, true),
             MovementKind::PayoutPaid | MovementKind::PayoutReturned => match reference.parse() {
                 Ok(payout) => Name::Payout(payout),
                 Err(_) => continue,
@@ -249,6 +287,7 @@ fn joined(
         };
         let entry = entries.entry(name).or_default();
         entry.ledger += cents_of(Amount(movement.atoms));
+        entry.booked_at = entry.booked_at.max(movement.at);
         entry.account = Some(account_name(movement.account));
         if !entry.on_processor && entry.at == 0 {
             entry.at = movement.at;
@@ -287,7 +326,9 @@ fn difference(name: &Name, entry: &Entry) -> Value {
     let (kind, reference) = match name {
         Name::Payment(reference) => ("payment", reference.clone()),
         Name::Refund(reference) => ("refund", reference.clone()),
-        Name::Dispute(reference) => ("dispute", reference.clone()),
+        Name::RefundFailure(reference) => ("refund_failed", reference.clone()),
+        Name::Dispute(reference, false) => ("dispute", reference.clone()),
+        Name::Dispute(reference, true) => ("dispute_won", reference.clone()),
         Name::Payout(payout) => ("payout", format!("pay_{payout}")),
     };
     let why = match (&entry.currency, entry.on_processor, entry.ledger) {

@@ -1,11 +1,15 @@
 //! The ledger is brought to what the processor says: whatever the reason to look was, however often, in whatever order.
 
 use super::postman::announce;
-use super::processor::{BankState, Connected, Disputed, Intent, IntentState, Processor, ProcessorError, Refunded};
+use super::processor::{
+    BankState, Cents, Connected, Disputed, Intent, IntentState, Processor, ProcessorError, Refunded,
+};
 use super::store::{Letter, Purpose, hex, reference_of};
 use super::{PaymentError, Payments, atoms, cents_of};
+use crate::api::payments::payouts_automatic;
 use crate::app::App;
-use gollem_engine::{AccountId, Command, Engine, Payout, PayoutId, PayoutStatus, Reference};
+use crate::idempotency::reused;
+use gollem_engine::{AccountId, Amount, Command, Engine, Payout, PayoutId, PayoutStatus, Reference};
 use gollem_journal::crash_point;
 use gollem_projections::words::cents;
 use serde_json::json;
@@ -24,6 +28,8 @@ pub(crate) enum Step {
 /// # Errors
 /// When the processor or the exchange does not answer, and when the payment cannot be booked as it is.
 pub(crate) async fn payment(app: &App, payments: &Payments, id: &str) -> Result<bool, PaymentError> {
+    // One at a time for each payment: who looked earlier must not book later.
+    let _settling = payments.settling(reference_of("payment", id)).lock().await;
     let intent = payments.processor.intent(id).await?;
     let Some(account) = intent.account else {
         tracing::debug!(intent = id, "a payment that is not of this exchange");
@@ -39,12 +45,13 @@ pub(crate) async fn payment(app: &App, payments: &Payments, id: &str) -> Result<
     crash_point!("payments.paid");
     let (_, booked) = app.inspect(move |engine: &Engine| engine.purchase_left(purchase).is_some()).await?;
     if !booked {
+        // Once, so that a look at an old payment does not bring its card back; first, so that no crash loses it.
+        if let Some(method) = &intent.saved_method {
+            payments.store.set_method(account, Some(method)).await?;
+        }
         app.execute(Command::PurchaseCredits { account, amount, reference: purchase }).await?;
     }
     crash_point!("payments.credited");
-    if let Some(method) = &intent.saved_method {
-        payments.store.set_method(account, Some(method)).await?;
-    }
     let refunds = payments.processor.refunds(&intent.id).await?;
     let disputes = payments.processor.disputes(&intent.id).await?;
     take_over(app, purchase, &refunds, &disputes).await?;
@@ -53,30 +60,32 @@ pub(crate) async fn payment(app: &App, payments: &Payments, id: &str) -> Result<
 
 /// Books what is new of a payment. At the processor something may have come back, and been taken again, since the last
 /// look; so what comes back is booked first, then what came and went, and last what takes: it fits then, as it did there.
+/// What does not fit does not stand in the way of the rest.
 async fn take_over(
     app: &App,
     purchase: Reference,
     refunds: &[Refunded],
     disputes: &[Disputed],
 ) -> Result<(), PaymentError> {
-    for refund in refunds.iter().filter(|refund| refund.failed) {
-        record_refund(app, purchase, refund).await?;
-    }
     let references: Vec<Reference> = disputes.iter().map(|dispute| dispute_reference(&dispute.id)).collect();
     let booked = move |engine: &Engine| references.iter().map(|&known| engine.dispute(known).is_some()).collect();
     let booked: Vec<bool> = app.inspect(booked).await?.1;
     let (known, new): (Vec<_>, Vec<_>) = disputes.iter().zip(booked).partition(|(_, booked)| *booked);
     let (passed, taking): (Vec<_>, Vec<_>) = new.into_iter().partition(|(dispute, _)| dispute.won == Some(true));
+    let mut done = Ok(());
+    for refund in refunds.iter().filter(|refund| refund.failed) {
+        done = done.and(record_refund(app, purchase, refund).await);
+    }
     for (dispute, _) in known.into_iter().chain(passed) {
-        record_dispute(app, purchase, dispute).await?;
+        done = done.and(record_dispute(app, purchase, dispute).await);
     }
     for refund in refunds.iter().filter(|refund| !refund.failed) {
-        record_refund(app, purchase, refund).await?;
+        done = done.and(record_refund(app, purchase, refund).await);
     }
     for (dispute, _) in taking {
-        record_dispute(app, purchase, dispute).await?;
+        done = done.and(record_dispute(app, purchase, dispute).await);
     }
-    Ok(())
+    done
 }
 
 /// Only dollars are credits.
@@ -127,7 +136,11 @@ async fn record_dispute(app: &App, purchase: Reference, dispute: &Disputed) -> R
     let reference = dispute_reference(&dispute.id);
     let (_, booked) = app.inspect(move |engine: &Engine| engine.dispute(reference)).await?;
     if booked.is_none() {
-        app.execute(Command::OpenDispute { purchase, amount: atoms(dispute.cents), reference }).await?;
+        // Banks may take more back than is left after refunds: of that the buyer has no credits, so it is a difference.
+        let (_, left) = app.inspect(move |engine: &Engine| engine.purchase_left(purchase)).await?;
+        let left = left.map_or(Amount::ZERO, |(_, left)| left);
+        let amount = if left.0 > 0 { atoms(dispute.cents).min(left) } else { atoms(dispute.cents) };
+        app.execute(Command::OpenDispute { purchase, amount, reference }).await?;
     }
     if let Some(won) = dispute.won.filter(|_| booked.flatten().is_none()) {
         app.execute(Command::ResolveDispute { reference, won }).await?;
@@ -135,12 +148,12 @@ async fn record_dispute(app: &App, purchase: Reference, dispute: &Disputed) -> R
     Ok(())
 }
 
-/// Returns money that the ledger has taken from a buyer for that. The mark is the refund's reference.
+/// Returns money that the ledger has taken from a buyer for that: as much as it took. The mark is the refund's reference.
 ///
 /// # Errors
 /// When the processor does not answer, or refuses.
-pub(crate) async fn refund(payments: &Payments, mark: &str) -> Result<Step, PaymentError> {
-    let Some((intent, cents)) = payments.store.refund(mark).await? else {
+pub(crate) async fn refund(payments: &Payments, mark: &str, cents: Cents) -> Result<Step, PaymentError> {
+    let Some((intent, _)) = payments.store.refund(mark).await? else {
         return Err(PaymentError::Unfit(format!("nobody wished the refund {mark}")));
     };
     crash_point!("payments.refunding");
@@ -157,6 +170,15 @@ pub(crate) async fn refund(payments: &Payments, mark: &str) -> Result<Step, Paym
 /// When the processor or the exchange does not answer, and when a person has to look.
 pub(crate) async fn payout(app: &App, payments: &Payments, id: PayoutId) -> Result<Step, PaymentError> {
     let _paying = payments.paying.lock().await;
+    let step = move_on(app, payments, id).await?;
+    if step == Step::Done {
+        // Whoever looked: its letter has nothing more to do, or to say.
+        payments.store.finish(&format!("payout:{}", id.0)).await?;
+    }
+    Ok(step)
+}
+
+async fn move_on(app: &App, payments: &Payments, id: PayoutId) -> Result<Step, PaymentError> {
     let Some(payout) = state_of(app, id).await? else { return Ok(Step::Done) };
     let known = payments.processor.transfer(id).await?;
     let connected = payments.store.account(payout.account).await?.connected;
@@ -217,7 +239,8 @@ pub(crate) async fn payout(app: &App, payments: &Payments, id: PayoutId) -> Resu
         }
         BankState::Failed => {
             // The money is in the provider's account with the processor: it is fetched before the earnings return.
-            payments.processor.reverse_transfer(id, &transfer.id).await?;
+            let reversed = payments.processor.reverse_transfer(id, &transfer.id, refusals).await;
+            counted(payments, &letter, reversed).await?;
             crash_point!("payments.reversed");
             payments.store.set_connected(payout.account, &Connected { payable: false, ..connected }).await?;
             came_back(app, payments, id, &payout).await
@@ -226,8 +249,12 @@ pub(crate) async fn payout(app: &App, payments: &Payments, id: PayoutId) -> Resu
 }
 
 /// Counts an answer that is a refusal for certain: the next try needs another key.
-async fn counted<T>(payments: &Payments, letter: &str, answer: Result<T, ProcessorError>) -> Result<T, PaymentError> {
-    if let Err(ProcessorError::Refused { .. } | ProcessorError::Short(_)) = &answer {
+pub(super) async fn counted<T>(
+    payments: &Payments,
+    letter: &str,
+    answer: Result<T, ProcessorError>,
+) -> Result<T, PaymentError> {
+    if let Err(ProcessorError::Refused { .. } | ProcessorError::Short(_) | ProcessorError::Broken(_)) = &answer {
         payments.store.note_refusal(letter).await?;
     }
     Ok(answer?)
@@ -295,6 +322,19 @@ pub(crate) async fn give_up_payout(app: &App, payments: &Payments, id: PayoutId)
     Ok(app.execute(Command::FailPayout { payout: id }).await?.seq)
 }
 
+/// Confirms a payout that was sent by hand before there was a processor: none that the processor sent.
+///
+/// # Errors
+/// When the processor sent it, and when it or the exchange does not answer.
+pub(crate) async fn confirm_by_hand(app: &App, payments: &Payments, id: PayoutId) -> Result<u64, PaymentError> {
+    let _paying = payments.paying.lock().await;
+    let sent = state_of(app, id).await?.is_some_and(|payout| payout.status == PayoutStatus::Sent);
+    if !sent || payments.processor.transfer(id).await?.is_some() {
+        return Err(payouts_automatic().into());
+    }
+    Ok(app.execute(Command::ConfirmPayout { payout: id }).await?.seq)
+}
+
 /// Looks at a provider's account with the processor again, and has its payouts that waited for that moved on.
 ///
 /// # Errors
@@ -323,6 +363,9 @@ pub(crate) async fn wish_refund(
     let reference = reference_of("wished refund", &format!("{intent} {request}"));
     // First: what is booked below must be known as the exchange's own wish.
     payments.store.add_refund(&hex(reference), intent, cents).await?;
+    if payments.store.refund(&hex(reference)).await?.is_some_and(|(_, first)| first != cents) {
+        return Err(reused().into());
+    }
     let purchase = reference_of("payment", intent);
     let ack = app.execute(Command::RefundPurchase { purchase, amount: atoms(cents), reference }).await?;
     Ok((reference, ack.seq))
@@ -351,6 +394,8 @@ pub(crate) async fn undo(app: &App, payments: &Payments, letter: &Letter) -> Res
             if let Some(reference) = from_hex(&letter.subject) {
                 app.execute(Command::FailRefund { reference }).await?;
             }
+            // What could not be taken while the refund stood in its way is taken now.
+            payment(app, payments, &intent).await?;
         }
         _ => {}
     }

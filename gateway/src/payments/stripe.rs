@@ -8,6 +8,8 @@ use super::processor::{
     BankPayout, BankState, BookLine, Cause, Cents, Connected, Disputed, Intent, IntentState, NewIntent, Processor,
     ProcessorError, Refunded, Transferred,
 };
+use super::reconcile::DAY_S;
+use crate::identity::unix_seconds;
 use gollem_engine::{AccountId, PayoutId};
 use gollem_projections::words::account_name;
 use std::collections::HashMap;
@@ -26,7 +28,8 @@ use stripe_core::customer::CreateCustomer;
 use stripe_core::dispute::ListDispute;
 use stripe_core::payment_intent::{
     CreatePaymentIntent, CreatePaymentIntentAutomaticPaymentMethods,
-    CreatePaymentIntentAutomaticPaymentMethodsAllowRedirects, CreatePaymentIntentOffSession, RetrievePaymentIntent,
+    CreatePaymentIntentAutomaticPaymentMethodsAllowRedirects, CreatePaymentIntentOffSession, ListPaymentIntent,
+    RetrievePaymentIntent,
 };
 use stripe_core::payout::{CreatePayout, ListPayout};
 use stripe_core::refund::{CreateRefund, ListRefund};
@@ -48,6 +51,7 @@ const EXCHANGE: &str = "gollem_exchange";
 const ACCOUNT: &str = "gollem_account";
 const PAYOUT: &str = "gollem_payout";
 const REFUND: &str = "gollem_refund";
+const KEY: &str = "gollem_key";
 
 /// A Stripe account, as one exchange uses it.
 #[derive(Debug)]
@@ -146,6 +150,14 @@ impl Stripe {
         format!("gollem-{}-{}", self.exchange, payout_name(payout))
     }
 
+    /// The payment that was begun with that key, among the buyer's newest.
+    async fn begun(&self, new: &NewIntent<'_>) -> Result<Option<Intent>, ProcessorError> {
+        let newest = self.ask(&ListPaymentIntent::new().customer(new.customer).limit(PAGE)).await?.data;
+        let is_it =
+            |intent: &PaymentIntent| self.is_ours(&intent.metadata) && intent.metadata.get(KEY) == Some(&new.key);
+        Ok(newest.into_iter().find(is_it).map(|intent| self.intent_of(intent)))
+    }
+
     fn intent_of(&self, intent: PaymentIntent) -> Intent {
         let kept = intent.setup_future_usage == Some(PaymentIntentSetupFutureUsage::OffSession);
         let state = match intent.status {
@@ -170,7 +182,8 @@ impl Stripe {
     fn line_of(&self, line: BalanceTransaction) -> BookLine {
         let source = line.source.and_then(stripe_types::Expandable::into_object);
         let cause = match source {
-            Some(BalanceTransactionSource::Charge(charge)) if is_payment(&line.type_) => {
+            // Also what makes it undone, such as a bank's debit that failed.
+            Some(BalanceTransactionSource::Charge(charge)) => {
                 charge.payment_intent.map(|intent| Cause::Payment { intent: intent.into_id().to_string() })
             }
             Some(BalanceTransactionSource::Refund(refund)) => Some(self.refund_cause(refund, &line.type_)),
@@ -216,10 +229,13 @@ impl Processor for Stripe {
     async fn customer(&self, account: AccountId) -> Result<String, ProcessorError> {
         let name = account_name(account);
         let request = CreateCustomer::new().metadata(self.marks(&[(ACCOUNT, name.clone())]));
-        Ok(self.once(&format!("customer-{name}"), None, &request).await?.id.to_string())
+        Ok(self.once(&format!("customer-{name}-{}", today()), None, &request).await?.id.to_string())
     }
 
     async fn create_intent(&self, new: &NewIntent<'_>) -> Result<Intent, ProcessorError> {
+        if let Some(known) = self.begun(new).await? {
+            return Ok(known);
+        }
         let methods = CreatePaymentIntentAutomaticPaymentMethods {
             // Without the buyer there is nobody to be sent to another page.
             allow_redirects: new.method.map(|_| CreatePaymentIntentAutomaticPaymentMethodsAllowRedirects::Never),
@@ -227,7 +243,7 @@ impl Processor for Stripe {
         };
         let mut request = CreatePaymentIntent::new(new.cents, Currency::USD)
             .customer(new.customer)
-            .metadata(self.marks(&[(ACCOUNT, account_name(new.account))]))
+            .metadata(self.marks(&[(ACCOUNT, account_name(new.account)), (KEY, new.key.clone())]))
             .automatic_payment_methods(methods);
         if new.save_method {
             request = request.setup_future_usage(PaymentIntentSetupFutureUsage::OffSession);
@@ -238,7 +254,7 @@ impl Processor for Stripe {
         if new.off_session {
             request = request.off_session(CreatePaymentIntentOffSession::Bool(true));
         }
-        Ok(self.intent_of(self.once(&new.key, None, &request).await?))
+        Ok(self.intent_of(self.once(&format!("{}-{}", new.key, new.refusals), None, &request).await?))
     }
 
     async fn intent(&self, id: &str) -> Result<Intent, ProcessorError> {
@@ -294,7 +310,7 @@ impl Processor for Stripe {
             .capabilities(capabilities)
             .settings(settings)
             .metadata(self.marks(&[(ACCOUNT, name.clone())]));
-        Ok(connected(&self.once(&format!("connect-{name}"), None, &request).await?))
+        Ok(connected(&self.once(&format!("connect-{name}-{}", today()), None, &request).await?))
     }
 
     async fn connected(&self, id: &str) -> Result<Connected, ProcessorError> {
@@ -325,9 +341,9 @@ impl Processor for Stripe {
         Ok(transferred(&self.once(&format!("transfer-{}-{refusals}", payout_name(payout)), None, &request).await?))
     }
 
-    async fn reverse_transfer(&self, payout: PayoutId, transfer: &str) -> Result<(), ProcessorError> {
+    async fn reverse_transfer(&self, payout: PayoutId, transfer: &str, refusals: u32) -> Result<(), ProcessorError> {
         let request = CreateIdTransferReversal::new(transfer).metadata(self.marks(&[(PAYOUT, payout_name(payout))]));
-        self.once(&format!("reversal-{}", payout_name(payout)), None, &request).await.map(|_| ())
+        self.once(&format!("reversal-{}-{refusals}", payout_name(payout)), None, &request).await.map(|_| ())
     }
 
     async fn bank_payout(&self, payout: PayoutId, at: &str) -> Result<Option<BankPayout>, ProcessorError> {
@@ -365,10 +381,6 @@ fn payout_name(payout: PayoutId) -> String {
     format!("pay_{}", payout.0)
 }
 
-fn is_payment(kind: &BalanceTransactionType) -> bool {
-    matches!(kind, BalanceTransactionType::Charge | BalanceTransactionType::Payment)
-}
-
 /// An inquiry takes no money; neither does a dispute that was prevented.
 fn disputed(dispute: Dispute) -> Option<Disputed> {
     let won = match dispute.status {
@@ -401,6 +413,11 @@ fn bank_payout(payout: &Payout) -> BankPayout {
     BankPayout { id: payout.id.to_string(), state }
 }
 
+/// A part of keys of which one that broke must not stand in the way for ever; a second object would only be of no use.
+fn today() -> i64 {
+    unix_seconds().div_euclid(DAY_S)
+}
+
 fn between(from: i64, to: i64) -> RangeQueryTs {
     RangeQueryTs::Bounds(RangeBoundsTs { gte: Some(from), lt: Some(to), ..RangeBoundsTs::default() })
 }
@@ -423,7 +440,7 @@ fn told(error: StripeError) -> ProcessorError {
                 409 => ProcessorError::Unknown(message),
                 400..=499 if code == "balance_insufficient" => ProcessorError::Short(message),
                 400..=499 => ProcessorError::Refused { code, message },
-                _ => ProcessorError::Unknown(format!("{status}: {message}")),
+                _ => ProcessorError::Broken(format!("{status}: {message}")),
             }
         }
         StripeError::Timeout => ProcessorError::Unknown(format!("no answer in {} s", PATIENCE.as_secs())),

@@ -103,8 +103,8 @@ impl Store {
     /// Sets who is told when there is little left, or nobody.
     pub(crate) async fn set_alert(&self, account: AccountId, alert: Option<&Alert>) -> Result<(), sqlx::Error> {
         self.ensure(account).await?;
-        let update = "UPDATE payment_accounts SET alert_below = $1, alert_mail = $2, alert_url = $3, alerted = 0 \
-                      WHERE account = $4";
+        let update = "UPDATE payment_accounts SET alert_below = $1, alert_mail = $2, alert_url = $3, \
+                      alerted = CASE WHEN alert_below = $1 THEN alerted ELSE 0 END WHERE account = $4";
         sqlx::query(update)
             .bind(alert.map(|alert| alert.below.0))
             .bind(alert.and_then(|alert| alert.mail.as_deref()))

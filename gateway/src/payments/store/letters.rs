@@ -2,11 +2,12 @@
 
 use super::{Store, small};
 use crate::identity::unix_seconds;
+use crate::payments::postman::Lane;
 use crate::payments::processor::Cents;
 use gollem_engine::AccountId;
 use serde_json::Value;
 use sqlx::any::AnyRow;
-use sqlx::{AnyConnection, Row};
+use sqlx::{AnyConnection, AssertSqlSafe, Row};
 
 /// A letter to be written.
 #[derive(Clone, Debug, PartialEq)]
@@ -72,15 +73,19 @@ impl Store {
     }
 
     /// Letters whose time has come, the longest due first.
-    pub(crate) async fn due(&self, now_ms: i64, limit: i64) -> Result<Vec<Letter>, sqlx::Error> {
-        let select = "SELECT * FROM letters WHERE state = 'due' AND due_at <= $1 ORDER BY due_at, id LIMIT $2";
-        let rows = sqlx::query(select).bind(now_ms).bind(limit).fetch_all(&self.pool).await?;
+    pub(crate) async fn due(&self, now_ms: i64, lane: Lane, limit: i64) -> Result<Vec<Letter>, sqlx::Error> {
+        let select = format!(
+            "SELECT * FROM letters WHERE state = 'due' AND {} AND due_at <= $1 ORDER BY due_at, id LIMIT $2",
+            of(lane)
+        );
+        let rows = sqlx::query(AssertSqlSafe(select)).bind(now_ms).bind(limit).fetch_all(&self.pool).await?;
         rows.iter().map(letter_in).collect()
     }
 
     /// When the next letter is due, in Unix milliseconds.
-    pub(crate) async fn next_due(&self) -> Result<Option<i64>, sqlx::Error> {
-        let row = sqlx::query("SELECT MIN(due_at) AS at FROM letters WHERE state = 'due'");
+    pub(crate) async fn next_due(&self, lane: Lane) -> Result<Option<i64>, sqlx::Error> {
+        let select = format!("SELECT MIN(due_at) AS at FROM letters WHERE state = 'due' AND {}", of(lane));
+        let row = sqlx::query(AssertSqlSafe(select));
         row.fetch_one(&self.pool).await?.try_get("at")
     }
 
@@ -153,6 +158,12 @@ impl Store {
         update.execute(&self.pool).await.map(|_| ())
     }
 
+    /// What a letter wants has been done.
+    pub(crate) async fn finish(&self, id: &str) -> Result<(), sqlx::Error> {
+        let update = sqlx::query("UPDATE letters SET state = 'done' WHERE id = $1 AND state IN ('due', 'dead')");
+        update.bind(id).execute(&self.pool).await.map(|_| ())
+    }
+
     /// Moves a letter from one state to another; false when it is not in the first.
     pub(crate) async fn change(&self, id: &str, from: LetterState, to: LetterState) -> Result<bool, sqlx::Error> {
         let update = sqlx::query("UPDATE letters SET state = $1 WHERE id = $2 AND state = $3");
@@ -173,6 +184,22 @@ impl Store {
         row.fetch_optional(&self.pool).await?.as_ref().map(letter_in).transpose()
     }
 
+    /// What an account was told, or will be, since `from` in Unix seconds.
+    pub(crate) async fn news_since(&self, account: AccountId, from: i64) -> Result<u64, sqlx::Error> {
+        let select = format!(
+            "SELECT COUNT(*) AS letters FROM letters WHERE account = $1 AND {} AND created_at >= $2",
+            of(Lane::News)
+        );
+        let row = sqlx::query(AssertSqlSafe(select)).bind(i64::from(account.0)).bind(from);
+        Ok(row.fetch_one(&self.pool).await?.try_get::<i64, _>("letters")?.unsigned_abs())
+    }
+
+    /// Forgets what people were told before, in Unix seconds.
+    pub(crate) async fn forget_news(&self, before: i64) -> Result<(), sqlx::Error> {
+        let delete = format!("DELETE FROM letters WHERE state = 'done' AND {} AND created_at < $1", of(Lane::News));
+        sqlx::query(AssertSqlSafe(delete)).bind(before).execute(&self.pool).await.map(|_| ())
+    }
+
     /// How many letters are due, and how many are dead.
     pub(crate) async fn letter_counts(&self) -> Result<(u64, u64), sqlx::Error> {
         let count = async |state: LetterState| {
@@ -186,7 +213,7 @@ impl Store {
     /// many are still due.
     pub(crate) async fn renewals(&self, account: AccountId, from: i64) -> Result<(Cents, u64), sqlx::Error> {
         let select = "SELECT cents, state FROM letters \
-                      WHERE account = $1 AND kind = 'renewal' AND state <> 'dead' AND created_at >= $2";
+                      WHERE account = $1 AND kind = 'renewal' AND created_at >= $2";
         let rows = sqlx::query(select).bind(i64::from(account.0)).bind(from).fetch_all(&self.pool).await?;
         let (mut cents, mut due) = (0, 0);
         for row in &rows {
@@ -194,6 +221,14 @@ impl Store {
             due += u64::from(row.try_get::<String, _>("state")? == LetterState::Due.name());
         }
         Ok((cents, due))
+    }
+}
+
+/// Which letters a lane has, as a condition.
+fn of(lane: Lane) -> &'static str {
+    match lane {
+        Lane::Money => "kind NOT IN ('mail', 'post')",
+        Lane::News => "kind IN ('mail', 'post')",
     }
 }
 

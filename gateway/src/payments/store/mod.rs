@@ -201,7 +201,9 @@ impl Store {
         request: Option<&str>,
     ) -> Result<(), sqlx::Error> {
         let insert = "INSERT INTO intents (id, account, cents, purpose, state, request, reference, created_at) \
-                      VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (id) DO UPDATE SET state = $5";
+                      VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (id) DO UPDATE SET state = $5, \
+                      request = COALESCE(intents.request, $6), \
+                      purpose = CASE WHEN $4 = 'renewal' THEN $4 ELSE intents.purpose END";
         sqlx::query(insert)
             .bind(&intent.id)
             .bind(i64::from(account.0))
