@@ -241,6 +241,11 @@ impl Payments {
         moved.len() > before
     }
 
+    /// Has a balance looked at the next time, without waking anybody for it.
+    fn look_again(&self, account: AccountId) {
+        lock(&self.moved).insert(account);
+    }
+
     /// Has every watched balance looked at.
     fn look_at_all(&self) {
         let watched = lock(&self.watched).clone();

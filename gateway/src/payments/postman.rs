@@ -45,7 +45,7 @@ pub(crate) async fn work(app: Weak<App>, lane: Lane) {
     let mut swept: Option<Instant> = None;
     loop {
         let Some(app) = app.upgrade() else { return };
-        let Some(payments) = &app.payments else { return };
+        let Some(payments) = app.payments.clone() else { return };
         if payments.is_closing() {
             return;
         }
@@ -53,13 +53,14 @@ pub(crate) async fn work(app: Weak<App>, lane: Lane) {
             swept = Some(Instant::now());
             payments.look_at_all();
         }
-        let rest = match round(&app, payments, lane).await {
+        let rest = match round(&app, &payments, lane).await {
             Ok(rest) => rest,
             Err(error) => {
                 tracing::error!(%error, "letters cannot be dealt with");
                 STORE_REST
             }
         };
+        drop(app);
         // A wake-up that came meanwhile is remembered, so none is missed.
         let _ = tokio::time::timeout(rest, payments.bell(lane).notified()).await;
     }
@@ -67,11 +68,13 @@ pub(crate) async fn work(app: Weak<App>, lane: Lane) {
 
 /// Does what is due, and tells how long there is nothing to do.
 async fn round(app: &Arc<App>, payments: &Payments, lane: Lane) -> Result<Duration, sqlx::Error> {
+    let mut most = REST;
     if lane == Lane::Money {
         for account in payments.take_moved() {
             if let Err(error) = purchase::look(app, payments, account).await {
                 tracing::warn!(%error, account = account.0, "a watched balance could not be looked at");
-                payments.watch(account, true);
+                payments.look_again(account);
+                most = STORE_REST;
             }
         }
     } else {
@@ -86,8 +89,8 @@ async fn round(app: &Arc<App>, payments: &Payments, lane: Lane) -> Result<Durati
     let (due, dead) = payments.store.letter_counts().await?;
     payments.figures.letters_due.store(due, Ordering::Relaxed);
     payments.figures.letters_dead.store(dead, Ordering::Relaxed);
-    let next = payments.store.next_due(lane).await?.map_or(REST, |at| milliseconds(at - now_ms()));
-    Ok(next.min(REST))
+    let next = payments.store.next_due(lane).await?.map_or(most, |at| milliseconds(at - now_ms()));
+    Ok(next.min(most))
 }
 
 async fn deal_with(app: &Arc<App>, payments: &Payments, letter: &Letter) -> Result<(), sqlx::Error> {

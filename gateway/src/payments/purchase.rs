@@ -51,6 +51,10 @@ pub(crate) async fn begin(app: &App, payments: &Payments, wish: &Wish<'_>) -> Re
     let intent = payments.processor.create_intent(&new).await.map_err(PaymentError::from)?;
     gollem_journal::crash_point!("payments.begun");
     payments.store.note_intent(&intent, wish.account, Purpose::Purchase, Some(&request)).await?;
+    if intent.cents != wish.cents {
+        // It was begun before a crash, and found again by its key.
+        return Err(reused());
+    }
     settle_paid(app, payments, &intent).await?;
     Ok(intent)
 }

@@ -410,3 +410,43 @@ pub(crate) fn payout_id(subject: &str) -> Result<PayoutId, PaymentError> {
     let number = subject.parse().map_err(|_| PaymentError::Unfit(format!("no payout has the number {subject}")))?;
     Ok(PayoutId(number))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn intent(currency: &str) -> Intent {
+        Intent {
+            id: "pi_1".into(),
+            account: Some(AccountId(1)),
+            state: IntentState::Succeeded,
+            cents: 1_000,
+            received: 1_000,
+            currency: currency.into(),
+            client_secret: None,
+            saved_method: None,
+            created: 0,
+        }
+    }
+
+    #[test]
+    fn only_dollars_are_credits_and_trying_again_does_not_make_others_dollars() {
+        assert!(check(&intent("usd")).is_ok());
+        for currency in ["eur", "USD", "jpy", ""] {
+            let error = check(&intent(currency)).expect_err(currency);
+            assert!(error.is_lasting() && error.to_string().contains("pi_1"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_refund_is_known_by_the_exchange_s_mark_and_by_the_processor_s_number_without_a_sound_one() {
+        let own = Reference([0xab; 16]);
+        assert_eq!(refund_reference("re_1", Some(&hex(own))), own);
+        let by_number = refund_reference("re_1", None);
+        for mark in ["", "ab", &"g".repeat(32), &"ä".repeat(16), &"ab".repeat(17)] {
+            assert_eq!(refund_reference("re_1", Some(mark)), by_number, "{mark}");
+        }
+        assert_ne!(by_number, refund_reference("re_2", None));
+        assert_ne!(by_number, dispute_reference("re_1"));
+    }
+}
