@@ -74,18 +74,27 @@ async fn take_over(
     let (passed, taking): (Vec<_>, Vec<_>) = new.into_iter().partition(|(dispute, _)| dispute.won == Some(true));
     let mut done = Ok(());
     for refund in refunds.iter().filter(|refund| refund.failed) {
-        done = done.and(record_refund(app, purchase, refund).await);
+        done = both(done, record_refund(app, purchase, refund).await);
     }
     for (dispute, _) in known.into_iter().chain(passed) {
-        done = done.and(record_dispute(app, purchase, dispute).await);
+        done = both(done, record_dispute(app, purchase, dispute).await);
     }
     for refund in refunds.iter().filter(|refund| !refund.failed) {
-        done = done.and(record_refund(app, purchase, refund).await);
+        done = both(done, record_refund(app, purchase, refund).await);
     }
     for (dispute, _) in taking {
-        done = done.and(record_dispute(app, purchase, dispute).await);
+        done = both(done, record_dispute(app, purchase, dispute).await);
     }
     done
+}
+
+/// Of two failures the one that may go away: then all is tried again.
+fn both(one: Result<(), PaymentError>, other: Result<(), PaymentError>) -> Result<(), PaymentError> {
+    match (one, other) {
+        (Err(one), Err(other)) if one.is_lasting() => Err(other),
+        (Err(one), _) => Err(one),
+        (Ok(()), other) => other,
+    }
 }
 
 /// Only dollars are credits.

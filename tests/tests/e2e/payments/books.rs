@@ -1,9 +1,9 @@
 //! `gollem admin reconcile`, as an operator runs it.
 
 use crate::support::bank::{Bank, buy};
-use crate::support::eventually;
 use crate::support::market::open_account;
 use crate::support::process::binary;
+use crate::support::{DEADLINE, eventually};
 use serde_json::{Value, json};
 use std::process::Command;
 
@@ -34,7 +34,10 @@ async fn an_operator_compares_the_books_and_each_difference_is_named() {
     // Money that the ledger cannot take: more than is left is disputed after a refund. What is left it takes.
     let id = buy(&bank, &ann.api, "20.00", "other").await;
     eventually("it is credited", async || (ann.balance().await.available > 2_500_000_000_000).then_some(())).await;
+    // Whoever still looks at the payment might see the dispute and not the refund before it.
+    assert!(bank.stripe.quiet(DEADLINE).await);
     bank.stripe.refund(&id, 1_500).unwrap();
+    assert!(bank.stripe.quiet(DEADLINE).await);
     bank.stripe.dispute(&id, 2_000).unwrap();
     let differs = eventually("they differ", async || {
         let (code, told, error) = tokio::task::block_in_place(|| reconcile(&bank, &["--json"], Some(&key)));
