@@ -47,8 +47,7 @@ pub(crate) async fn take(
     let done = match &subject {
         Subject::Payment(intent) => settle::payment(&app, payments, intent).await.map(|_| ()),
         Subject::Connected(id) => connected(payments, id).await,
-        // A letter moves it on, now or when it can: not in the processor's own call.
-        Subject::Payout(payout) => look_at_payout(&app, payments, *payout).await,
+        Subject::Payout(payout) => settle::payout(&app, payments, *payout).await.map(|_| ()),
         Subject::Other => Ok(()),
     };
     match done {
@@ -80,7 +79,7 @@ fn subject_of(payments: &Payments, notice: &Value) -> Subject {
     subject.unwrap_or(Subject::Other)
 }
 
-/// The payout that a transfer or a bank's payout is of. Of another exchange's the processor will have no transfer here.
+/// The payout that a transfer or a bank's payout is of, if it is one of this exchange.
 fn payout_in(store: &Store, object: &Value) -> Subject {
     let marked = object["metadata"]["gollem_payout"].as_str().and_then(|name| name.strip_prefix("pay_"));
     let of_us = object["metadata"]["gollem_exchange"].as_str() == Some(store.exchange());
@@ -93,9 +92,4 @@ async fn connected(payments: &Payments, id: &str) -> Result<(), PaymentError> {
         settle::connection(payments, account, id).await?;
     }
     Ok(())
-}
-
-/// A pending payout has a letter, which is hurried; a confirmed one may have come back.
-async fn look_at_payout(app: &App, payments: &Payments, payout: PayoutId) -> Result<(), PaymentError> {
-    settle::payout(app, payments, payout).await.map(|_| ())
 }
